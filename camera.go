@@ -1,0 +1,370 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A camera is one open device. It is used by one goroutine at a time.
+type camera interface {
+	// Capture appends the next picture to dst as one complete JPEG, and
+	// returns the result with the time at which it was captured.
+	// errDamaged means that a picture came and was no good; any other error
+	// that the camera has to be opened anew.
+	Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error)
+
+	// Info tells what camera this is and what it granted.
+	Info() cameraInfo
+
+	// Close undoes all that opening it did.
+	Close() error
+}
+
+// cameraInfo describes an open camera, for the log, the page and /state.
+type cameraInfo struct {
+	Name   string  `json:"camera"`      // its own name: "HD Webcam"
+	Driver string  `json:"driver"`      // the kernel's name for that: "uvcvideo"
+	Device string  `json:"device"`      // "/dev/video0", or "" without one
+	Format string  `json:"format"`      // as it comes from the camera: "MJPG"
+	Width  int     `json:"width"`       // pixels
+	Height int     `json:"height"`      // pixels
+	FPS    float64 `json:"fps_granted"` // frames per second; 0: not known
+}
+
+func (i cameraInfo) String() string {
+	text := i.Name
+	if i.Device != "" {
+		text = fmt.Sprintf("%s (%s, %s)", i.Device, i.Name, i.Driver)
+	}
+	text += fmt.Sprintf(": %dx%d %s", i.Width, i.Height, i.Format)
+	if i.FPS > 0 {
+		text += fmt.Sprintf(" at %.4g fps", i.FPS)
+	}
+	return text
+}
+
+// settings are what was asked of the camera.
+type settings struct {
+	camera        string  // "auto", a driver's name, or a device: "/dev/video0"
+	width, height int     // pixels
+	fps           float64 // frames per second; 0: the driver's choice
+	quality       int     // of JPEGs that we encode, 1 to 100
+}
+
+// device returns the device that is wanted, or "" when any will do.
+func (s settings) device() string {
+	if strings.HasPrefix(s.camera, "/") {
+		return s.camera
+	}
+	return ""
+}
+
+// A driver is a way to get at cameras. Each camera file registers one; a build
+// that cannot have the camera does not have its file.
+type driver struct {
+	name   string
+	rank   int           // lower goes first
+	settle time.Duration // until the exposure is right after opening
+
+	// open opens the camera that device names, or with "" the first there
+	// is. An error that matches fs.ErrNotExist says that there is none.
+	open func(device string, want settings) (camera, error)
+
+	// devices lists the devices that may be cameras of this driver; nil for
+	// a driver without devices.
+	devices func() []string
+}
+
+var drivers []driver
+
+func register(d driver) {
+	drivers = append(drivers, d)
+	slices.SortFunc(drivers, func(a, b driver) int { return cmp.Compare(a.rank, b.rank) })
+}
+
+// notThere is an error that says that there is no such camera: it matches
+// fs.ErrNotExist.
+type notThere string
+
+func (e notThere) Error() string        { return string(e) }
+func (e notThere) Is(target error) bool { return target == fs.ErrNotExist }
+
+// allDevices lists the devices that may be cameras.
+func allDevices() []string {
+	var all []string
+	for _, d := range drivers {
+		if d.devices != nil {
+			all = append(all, d.devices()...)
+		}
+	}
+	return all
+}
+
+// errDamaged is a picture that came and was no good.
+var errDamaged = errors.New("damaged picture")
+
+//go:embed static/lost.jpg
+var lostPicture []byte
+
+const (
+	// A camera that could not be opened is tried again after retryFirst,
+	// and then ever more rarely, but at once when a device comes or goes.
+	retryFirst = time.Second
+	retryLast  = 10 * time.Second
+
+	// lookEvery is how often the list of devices is looked at by someone
+	// who waits for a camera.
+	lookEvery = 500 * time.Millisecond
+)
+
+// stallAfter is how long a camera may go without a good picture: slow ones
+// get five of their intervals.
+func stallAfter(fps float64) time.Duration {
+	if fps <= 0 {
+		return 2 * time.Second
+	}
+	return max(2*time.Second, time.Duration(5/fps*float64(time.Second)))
+}
+
+// A keeper holds a camera open while somebody watches, and brings it back
+// when it was lost.
+type keeper struct {
+	stream *stream
+	want   settings
+	idle   time.Duration // from the last viewer to the release; 0: never
+	log    *log.Logger
+
+	devices []string // that there were when the camera was opened
+	real    bool     // a camera with a device was seen: no more emulated ones
+	mourned bool     // the "camera lost" picture is the newest
+	logged  string   // the last line: only changes are logged
+
+	mu     sync.Mutex // protects status
+	status status
+}
+
+// status is how the camera is.
+type status struct {
+	cameraInfo
+	Mode    string `json:"mode"`             // one of those below
+	Reason  string `json:"reason,omitempty"` // why it is lost
+	Damaged uint32 `json:"frames_damaged"`   // pictures that came and were dropped
+	Opened  uint32 `json:"times_opened"`
+}
+
+const (
+	modeIdle     = "idle" // nobody watches; the camera is released
+	modeStarting = "starting"
+	modeLive     = "live"
+	modeLost     = "lost"
+)
+
+// run keeps the camera until ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	defer context.AfterFunc(ctx, k.stream.wake)()
+	k.change(func(s *status) { s.Mode = modeIdle })
+	if k.idle > 0 {
+		k.look()
+	}
+	pause := retryFirst
+	for k.idle == 0 || k.stream.attended(ctx) {
+		k.change(func(s *status) { s.Mode = modeStarting })
+		err := k.film(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil || k.state().Mode == modeLive {
+			pause = retryFirst
+		}
+		if err != nil {
+			k.mourn(err)
+			k.rest(ctx, pause)
+			pause = min(2*pause, retryLast)
+		}
+	}
+}
+
+// look opens the camera and closes it again, to tell at the start what there is.
+func (k *keeper) look() {
+	cam, _, err := k.open()
+	if err != nil {
+		k.say(err.Error())
+		return
+	}
+	cam.Close()
+}
+
+// film opens the camera and publishes its frames. It returns nil when nobody
+// watches any more, or when it was a stand-in and a device has come.
+func (k *keeper) film(ctx context.Context) error {
+	cam, d, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer cam.Close()
+	settled := time.Now().Add(d.settle)
+	var looked time.Time
+	for live := false; ; live = true {
+		at, err := k.frame(ctx, cam, settled)
+		if err != nil {
+			return err
+		}
+		if !live {
+			k.mourned = false
+			k.change(func(s *status) { s.Mode, s.Reason = modeLive, "" })
+		}
+		if k.idle > 0 && k.stream.unattended() > k.idle {
+			k.stream.forget()
+			k.change(func(s *status) { s.Mode = modeIdle })
+			return nil
+		}
+		if k.standsIn(d) && at.Sub(looked) > lookEvery {
+			looked = at
+			if k.devicesChanged() {
+				return nil
+			}
+		}
+	}
+}
+
+// frame publishes the camera's next good picture.
+func (k *keeper) frame(ctx context.Context, cam camera, settled time.Time) (time.Time, error) {
+	var damaged time.Time // when the first one came
+	for {
+		f := k.stream.blank()
+		jpeg, at, err := cam.Capture(ctx, f.room())
+		if err == nil {
+			f.good = !at.Before(settled)
+			k.stream.publish(f, jpeg, at)
+			return at, nil
+		}
+		k.stream.recycle(f)
+		if !errors.Is(err, errDamaged) {
+			return at, err
+		}
+		k.change(func(s *status) { s.Damaged++ })
+		if damaged.IsZero() {
+			damaged = time.Now()
+		}
+		if limit := stallAfter(cam.Info().FPS); time.Since(damaged) > limit {
+			return at, fmt.Errorf("%s: only damaged pictures for %v: try another cable, port or -size", cam.Info().Device, limit)
+		}
+	}
+}
+
+// open opens the camera that is wanted: the first there is of the drivers in
+// question. A camera that is there and cannot be opened is an error, and no
+// reason to show another.
+func (k *keeper) open() (camera, driver, error) {
+	k.devices = allDevices()
+	var missing error
+	for _, d := range drivers {
+		if !k.wants(d) {
+			continue
+		}
+		cam, err := d.open(k.want.device(), k.want)
+		if err == nil {
+			k.found(cam, d)
+			return cam, d, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, d, err
+		}
+		missing = err
+	}
+	return nil, driver{}, missing
+}
+
+// wants reports whether the wanted camera may be one of d's. The emulated one
+// stands in only until a real one was seen.
+func (k *keeper) wants(d driver) bool {
+	switch {
+	case k.want.device() != "":
+		return d.devices != nil
+	case k.want.camera == "auto":
+		return d.devices != nil || !k.real
+	}
+	return k.want.camera == d.name
+}
+
+// standsIn reports whether d's camera is shown for want of a real one.
+func (k *keeper) standsIn(d driver) bool {
+	return k.want.camera == "auto" && d.devices == nil
+}
+
+// found notes and logs the camera that was opened.
+func (k *keeper) found(cam camera, d driver) {
+	k.real = k.real || d.devices != nil
+	info := cam.Info()
+	k.change(func(s *status) {
+		s.cameraInfo = info
+		s.Opened++
+	})
+	line := "camera: " + info.String()
+	if k.standsIn(d) {
+		line += "; no real one was found, one that is plugged in takes over"
+	}
+	k.say(line)
+}
+
+// mourn shows the viewers that the camera is lost.
+func (k *keeper) mourn(err error) {
+	k.say(err.Error())
+	k.change(func(s *status) { s.Mode, s.Reason = modeLost, err.Error() })
+	if !k.mourned {
+		k.mourned = true
+		f := k.stream.blank()
+		f.good = false
+		k.stream.publish(f, append(f.room(), lostPicture...), time.Now())
+	}
+}
+
+// rest waits before the next try: for the pause, or until a device comes or
+// goes, or until nobody watches.
+func (k *keeper) rest(ctx context.Context, pause time.Duration) {
+	for end := time.Now().Add(pause); time.Now().Before(end) && !k.devicesChanged(); {
+		if k.idle > 0 && k.stream.unattended() > 0 {
+			k.stream.forget()
+			k.mourned = false
+			return
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *keeper) devicesChanged() bool {
+	return !slices.Equal(allDevices(), k.devices)
+}
+
+// say logs a line, if it says something new.
+func (k *keeper) say(line string) {
+	if line != k.logged {
+		k.logged = line
+		k.log.Print(line)
+	}
+}
+
+func (k *keeper) change(set func(*status)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	set(&k.status)
+}
+
+func (k *keeper) state() status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.status
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"time"
+)
+
+// The pictures are made by static/draw.go.
+var (
+	//go:embed static/1.jpg
+	picture1 []byte
+	//go:embed static/2.jpg
+	picture2 []byte
+	//go:embed static/3.jpg
+	picture3 []byte
+)
+
+func init() {
+	register(driver{name: "emulated", rank: 100, open: openEmulated})
+}
+
+// emulatedCamera plays three pictures in turn, one a second unless a rate was
+// asked for. It runs anywhere and never fails.
+type emulatedCamera struct {
+	pictures [3][]byte
+	n        int // pictures captured
+	fps      float64
+	ticker   *time.Ticker
+}
+
+func openEmulated(_ string, want settings) (camera, error) {
+	fps := want.fps
+	if fps == 0 {
+		fps = 1
+	}
+	return &emulatedCamera{
+		pictures: [3][]byte{picture1, picture2, picture3},
+		fps:      fps,
+		ticker:   time.NewTicker(time.Duration(float64(time.Second) / fps)),
+	}, nil
+}
+
+// Capture appends the next picture when it is due; the first is due at once.
+func (c *emulatedCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
+	if c.n > 0 {
+		select {
+		case <-c.ticker.C:
+		case <-ctx.Done():
+			return dst, time.Time{}, ctx.Err()
+		}
+	}
+	picture := c.pictures[c.n%len(c.pictures)]
+	c.n++
+	return append(dst, picture...), time.Now(), nil
+}
+
+func (c *emulatedCamera) Info() cameraInfo {
+	return cameraInfo{
+		Name:   "emulated camera",
+		Driver: "emulated",
+		Format: "JPEG",
+		Width:  640,
+		Height: 480,
+		FPS:    c.fps,
+	}
+}
+
+func (c *emulatedCamera) Close() error {
+	c.ticker.Stop()
+	return nil
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// patience is how long a client may take nothing before it is dropped.
+	patience = 10 * time.Second
+
+	// farewell is how long a client may take for its last frame when the
+	// program ends.
+	farewell = 300 * time.Millisecond
+)
+
+// trySend writes as much of b to a socket as it takes without waiting;
+// syscall.EAGAIN when that is nothing. It is nil on systems where a connection
+// has no file descriptor: see socket.go.
+var trySend func(fd uintptr, b []byte) (int, error)
+
+// A client is one connection that the stream is sent to. Its two goroutines
+// have it for themselves, except for the atomic fields.
+type client struct {
+	stream  *stream
+	conn    net.Conn
+	raw     syscall.RawConn       // of conn, where trySend can use it
+	push    func(fd uintptr) bool // sendNewest, bound once and not per frame
+	head    []byte                // HTTP response head and first boundary, until sent
+	spacing uint32                // least time between frames, microseconds; 0: none
+
+	held     *frame // being sent
+	rest     []byte // what is still to be sent of it
+	heldTurn uint32 // its turn when taken
+	err      error  // what ended sendNewest
+
+	turn   uint32 // of the frame sent last
+	number uint32 // of the frame sent last
+	next   uint32 // when the next frame is due, on the stream's clock
+	kept   uint32 // when keep ran last
+	bytes  uint32 // sent since then
+	frames uint32 // sent since then
+	rate   rate
+
+	since   time.Time
+	gone    atomic.Bool   // it hung up, or is to go
+	sent    atomic.Uint32 // frames
+	skipped atomic.Uint32 // frames that came while it was busy with another
+	millihz atomic.Uint32 // frames per 1000 seconds, lately
+}
+
+// attend sends the stream to conn from now on; head goes first. The viewer
+// that entered for it leaves when the client goes.
+func (s *stream) attend(conn net.Conn, head []byte, spacing time.Duration) {
+	c := &client{
+		stream:  s,
+		conn:    conn,
+		head:    head,
+		spacing: uint32(spacing.Microseconds()),
+		since:   time.Now(),
+		next:    s.clock.Load(),
+		kept:    s.clock.Load(),
+	}
+	c.rate.since = c.kept
+	if sc, ok := conn.(syscall.Conn); ok && trySend != nil {
+		c.raw, _ = sc.SyscallConn()
+		c.push = c.sendNewest
+	}
+	if !s.join(c) {
+		conn.Close()
+		return
+	}
+	go c.listen()
+	go c.run()
+}
+
+// join adds c to the stream's clients, unless the stream was closed.
+func (s *stream) join(c *client) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		s.viewers--
+		return false
+	}
+	s.clients[c] = struct{}{}
+	s.totals.clients++
+	s.departing.Add(1)
+	return true
+}
+
+// run sends frames until the client goes or takes none for too long.
+func (c *client) run() {
+	defer c.depart()
+	c.extend()
+	if err := c.greet(); err != nil {
+		return
+	}
+	for c.wait() {
+		if err := c.send(); err != nil {
+			return
+		}
+	}
+}
+
+// listen waits for the client to hang up. It has nothing else to say.
+func (c *client) listen() {
+	var b [64]byte
+	for {
+		if _, err := c.conn.Read(b[:]); err != nil {
+			break
+		}
+	}
+	c.gone.Store(true)
+	c.conn.Close() // a blocked write returns; a waiting client sees gone at the next pulse
+}
+
+func (c *client) depart() {
+	c.conn.Close()
+	if c.held != nil {
+		c.drop()
+	}
+	c.keep()
+	s := c.stream
+	s.mu.Lock()
+	delete(s.clients, c)
+	s.mu.Unlock()
+	s.leave()
+	s.departing.Done()
+}
+
+// greet sends the head, and in the same packets the newest frame if there is
+// one already.
+func (c *client) greet() error {
+	first := net.Buffers{c.head}
+	if c.take() {
+		first = append(first, c.rest)
+	}
+	c.head = nil
+	if _, err := first.WriteTo(c.conn); err != nil {
+		return err
+	}
+	if c.held != nil {
+		c.finish()
+	}
+	return nil
+}
+
+// wait waits until there is a frame to send. It is false when there will be
+// none. No lock is taken when there is one at once.
+func (c *client) wait() bool {
+	s := c.stream
+	if f := s.latest.Load(); f != nil && f.turn.Load() != c.turn && c.due() {
+		return !c.gone.Load()
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for (s.turn == c.turn || !c.due()) && !c.gone.Load() {
+		s.cond.Wait()
+	}
+	return !c.gone.Load()
+}
+
+// due reports whether the client's frame rate allows a frame now.
+func (c *client) due() bool {
+	return c.spacing == 0 || int32(c.stream.clock.Load()-c.next) >= 0
+}
+
+// send delivers the newest frame.
+func (c *client) send() error {
+	if c.stream.clock.Load()-c.kept >= 1e6 {
+		c.keep()
+		c.extend()
+	}
+	if c.raw == nil {
+		return c.sendBlocking()
+	}
+	if err := c.raw.Write(c.push); err != nil {
+		return err
+	}
+	return c.err
+}
+
+// sendBlocking is send for connections that are not plain sockets.
+func (c *client) sendBlocking() error {
+	if !c.take() {
+		return nil
+	}
+	if _, err := c.conn.Write(c.rest); err != nil {
+		return err
+	}
+	c.finish()
+	return nil
+}
+
+// sendNewest sends a frame and is true when that is done, one way or another.
+// It is called again whenever the socket may take more. As long as the socket
+// takes nothing no frame is chosen, and none kept from being reused: what
+// makes a picture old on a slow link is that it was chosen early.
+func (c *client) sendNewest(fd uintptr) (done bool) {
+	if c.held == nil && !c.take() {
+		return true
+	}
+	for len(c.rest) > 0 {
+		n, err := trySend(fd, c.rest)
+		if err == syscall.EAGAIN {
+			if len(c.rest) == len(c.held.part) {
+				c.drop()
+			}
+			return false
+		}
+		if err != nil {
+			c.err = err
+			c.drop()
+			return true
+		}
+		c.rest = c.rest[n:]
+	}
+	c.finish()
+	return true
+}
+
+// take holds the newest frame for sending. It is false if that was sent
+// already, or there is none.
+func (c *client) take() bool {
+	f := c.stream.newest()
+	if f == nil {
+		return false
+	}
+	turn := f.turn.Load()
+	if turn == c.turn {
+		f.release()
+		return false
+	}
+	c.held, c.rest, c.heldTurn = f, f.part, turn
+	return true
+}
+
+// drop lets go of the held frame as if it had never been taken.
+func (c *client) drop() {
+	c.held.release()
+	c.held, c.rest = nil, nil
+}
+
+// finish counts the held frame as sent and lets go of it.
+func (c *client) finish() {
+	f := c.held
+	if last := c.number; last != 0 && c.spacing == 0 && f.number-last > 1 {
+		c.skipped.Add(f.number - last - 1)
+	}
+	c.turn, c.number = c.heldTurn, f.number
+	c.frames++
+	c.bytes += uint32(len(f.part))
+	c.sent.Add(1)
+	c.schedule()
+	c.drop()
+}
+
+// schedule sets when the next frame is due: one spacing after this one was,
+// so that a camera's jitter does not add up, but never in the past.
+func (c *client) schedule() {
+	if c.spacing == 0 {
+		return
+	}
+	c.next += c.spacing
+	if now := c.stream.clock.Load(); int32(now-c.next) > 0 {
+		c.next = now
+	}
+}
+
+// extend gives the client a new write deadline. It is set once a second and
+// not per frame, because each time costs as much as a tenth of a write.
+func (c *client) extend() {
+	c.stream.mu.RLock()
+	defer c.stream.mu.RUnlock()
+	if !c.stream.closed {
+		c.conn.SetWriteDeadline(time.Now().Add(patience))
+	}
+}
+
+// keep does the accounts of the last second.
+func (c *client) keep() {
+	s := c.stream
+	c.kept = s.clock.Load()
+	c.rate.n += c.frames
+	c.rate.measure(c.kept)
+	c.millihz.Store(uint32(c.rate.hertz * 1000))
+	s.mu.Lock()
+	s.totals.sent += uint64(c.frames)
+	s.totals.bytes += uint64(c.bytes)
+	s.mu.Unlock()
+	c.frames, c.bytes = 0, 0
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed static/index.html
+var page []byte
+
+const (
+	// snapshotPatience is how long a snapshot may take. OctoPrint waits as long.
+	snapshotPatience = 5 * time.Second
+
+	maxFPS = 120 // of ?fps=, frames per second
+)
+
+// server answers requests.
+type server struct {
+	stream *stream
+	keeper *keeper
+}
+
+func newHandler(s *stream, k *keeper) http.Handler {
+	v := &server{s, k}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", v.root)
+	for _, path := range []string{"/stream", "/stream.mjpg", "/video_feed"} {
+		mux.HandleFunc("GET "+path, v.serveStream)
+	}
+	for _, path := range []string{"/snapshot", "/snapshot.jpg"} {
+		mux.HandleFunc("GET "+path, v.serveSnapshot)
+	}
+	mux.HandleFunc("GET /state", v.serveState)
+	mux.HandleFunc("GET /healthz", v.serveHealth)
+	return mux
+}
+
+// root serves the page, and what mjpg-streamer has there. Its clients append
+// all kinds of things to the query: "?action=snapshot_0", "?action=stream?1700".
+func (v *server) root(w http.ResponseWriter, r *http.Request) {
+	switch action := r.URL.Query().Get("action"); {
+	case strings.HasPrefix(action, "stream"):
+		v.serveStream(w, r)
+	case strings.HasPrefix(action, "snapshot"):
+		v.serveSnapshot(w, r)
+	default:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Write(page)
+	}
+}
+
+// serveStream takes the connection from net/http and hands it to the stream:
+// a client then costs two small goroutines and none of the server's buffers.
+func (v *server) serveStream(w http.ResponseWriter, r *http.Request) {
+	spacing, err := parseSpacing(r.URL.Query().Get("fps"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	raw := r.URL.Query().Get("raw") == "1"
+	if r.Method == http.MethodHead {
+		for _, field := range streamHeader(raw) {
+			w.Header().Set(field[0], field[1])
+		}
+		return
+	}
+	if !v.enter(w) {
+		return
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		v.stream.leave()
+		http.Error(w, "the stream needs HTTP/1: "+err.Error(), http.StatusHTTPVersionNotSupported)
+		return
+	}
+	v.stream.attend(conn, streamHead(raw), spacing)
+}
+
+// streamHeader is the header of the response that is the stream. Safari's fetch
+// refuses multipart, so ?raw=1 gives the same bytes another name.
+func streamHeader(raw bool) [][2]string {
+	kind := "multipart/x-mixed-replace; boundary=frame"
+	if raw {
+		kind = "application/octet-stream"
+	}
+	return [][2]string{
+		{"Content-Type", kind},
+		{"Cache-Control", "no-store"},
+		{"X-Accel-Buffering", "no"}, // or nginx collects frames before it passes them on
+		{"Connection", "close"},
+	}
+}
+
+// streamHead returns what goes before the first part: the response's header,
+// and a boundary. The body has no length and no chunks, it ends with the
+// connection.
+func streamHead(raw bool) []byte {
+	head := "HTTP/1.1 200 OK\r\n"
+	for _, field := range streamHeader(raw) {
+		head += field[0] + ": " + field[1] + "\r\n"
+	}
+	return []byte(head + boundary)
+}
+
+// parseSpacing returns the least time between frames for ?fps=; 0 without it.
+func parseSpacing(fps string) (time.Duration, error) {
+	if fps == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseFloat(fps, 64)
+	if err != nil || !(n > 0 && n <= maxFPS) {
+		return 0, fmt.Errorf("fps=%s: must be a number above 0 and up to %d", fps, maxFPS)
+	}
+	// The stream's clock can't measure more than half an hour.
+	return time.Duration(min(1/n, 1800) * float64(time.Second)), nil
+}
+
+// enter counts a viewer in, or tells it that there is no room.
+func (v *server) enter(w http.ResponseWriter) bool {
+	if v.stream.enter() {
+		return true
+	}
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, fmt.Sprintf("too many viewers: %d are watching already (see -max-clients)", v.stream.max), http.StatusServiceUnavailable)
+	return false
+}
+
+// serveSnapshot sends one picture that was captured after the request came, or
+// up to ?max_age=500ms before.
+func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
+	after := time.Now()
+	if text := r.URL.Query().Get("max_age"); text != "" {
+		age, err := time.ParseDuration(text)
+		if err != nil || age < 0 {
+			http.Error(w, fmt.Sprintf("max_age=%s: must be a duration like 500ms or 2s", text), http.StatusBadRequest)
+			return
+		}
+		after = after.Add(-age)
+	}
+	if !v.enter(w) {
+		return
+	}
+	defer v.stream.leave()
+	ctx, cancel := context.WithTimeout(r.Context(), snapshotPatience)
+	defer cancel()
+	f, err := v.stream.fresh(ctx, after)
+	if err != nil {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, v.excuse(), http.StatusServiceUnavailable)
+		return
+	}
+	defer f.release()
+	v.sendSnapshot(w, f)
+}
+
+func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
+	h := w.Header()
+	h.Set("Content-Type", "image/jpeg")
+	h.Set("Content-Length", strconv.Itoa(len(f.jpeg)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
+	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+	w.Write(f.jpeg)
+}
+
+// excuse says why there is no picture.
+func (v *server) excuse() string {
+	if why := v.keeper.state().Reason; why != "" {
+		return why
+	}
+	return fmt.Sprintf("no picture from the camera within %v", snapshotPatience)
+}
+
+// serveHealth is for watchdogs: fine while frames come, and also while nobody
+// watches and the camera is released.
+func (v *server) serveHealth(w http.ResponseWriter, r *http.Request) {
+	switch st := v.keeper.state(); st.Mode {
+	case modeLive, modeIdle:
+		fmt.Fprintln(w, st.Mode)
+	case modeLost:
+		http.Error(w, st.Reason, http.StatusServiceUnavailable)
+	default:
+		http.Error(w, "the camera is starting", http.StatusServiceUnavailable)
+	}
+}
+
+// state is what /state tells.
+type state struct {
+	Online bool `json:"online"` // frames come
+	status
+	FPS     float32       `json:"fps_measured"`
+	Frames  uint64        `json:"frames_captured"`
+	Repeats uint64        `json:"frames_repeated"`
+	Sent    uint64        `json:"frames_sent"` // to all clients, as of their last second
+	Bytes   uint64        `json:"bytes_sent"`
+	Clients uint64        `json:"clients_total"`
+	Viewers int           `json:"viewers"` // clients and those who wait for a snapshot
+	List    []clientState `json:"clients"`
+	Uptime  float64       `json:"uptime_s"`
+	Version string        `json:"version"`
+}
+
+// clientState is one client in it.
+type clientState struct {
+	Address string  `json:"address"`
+	FPS     float64 `json:"fps"`
+	Sent    uint32  `json:"frames_sent"`
+	Skipped uint32  `json:"frames_skipped"` // came while it was busy with another
+	Seconds float64 `json:"connected_s"`
+}
+
+func (v *server) serveState(w http.ResponseWriter, r *http.Request) {
+	st := v.stream.state()
+	st.status = v.keeper.state()
+	st.Online = st.Mode == modeLive
+	st.Version = version()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.Encode(st)
+}
+
+// state returns the stream's share of /state.
+func (s *stream) state() state {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tick(now)
+	s.rate.measure(s.clock.Load())
+	st := state{
+		FPS:     s.rate.hertz,
+		Frames:  s.totals.frames,
+		Repeats: s.totals.repeats,
+		Sent:    s.totals.sent,
+		Bytes:   s.totals.bytes,
+		Clients: s.totals.clients,
+		Viewers: s.viewers,
+		Uptime:  now.Sub(s.start).Seconds(),
+		List:    make([]clientState, 0, len(s.clients)),
+	}
+	for c := range s.clients {
+		st.List = append(st.List, clientState{
+			Address: c.conn.RemoteAddr().String(),
+			FPS:     float64(c.millihz.Load()) / 1000,
+			Sent:    c.sent.Load(),
+			Skipped: c.skipped.Load(),
+			Seconds: now.Sub(c.since).Seconds(),
+		})
+	}
+	return st
+}

@@ -1,0 +1,291 @@
+// Command porthole shows the camera of a small Linux board as a live picture in
+// any browser.
+//
+//	porthole [flags]
+//
+// Nothing needs to be configured. Run it, and open http://BOARD:5000/ in a
+// browser, or give one of these addresses to a program that reads cameras:
+//
+//	/             the page
+//	/stream       the live picture as Motion JPEG (multipart/x-mixed-replace);
+//	              also /stream.mjpg, /video_feed and /?action=stream
+//	/snapshot     one JPEG, captured after the request; also /snapshot.jpg and
+//	              /?action=snapshot
+//	/state        what camera it is, who watches, how fast: JSON
+//	/healthz      200 while all is well, else 503 and the reason
+//
+// The stream takes ?fps=5 to send no more than that many frames a second, and
+// ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
+// snapshot takes ?max_age=500ms to be content with a picture that old.
+//
+// The camera is the first V4L2 capture device that there is: a USB camera, or
+// any other that the kernel has a driver for. JPEG is passed on as the camera
+// makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded. Without a
+// camera three pictures of our own are played, until one is plugged in. It is
+// opened when the first viewer comes and released when the last has been gone
+// for a while. A camera that is unplugged, busy or stuck is tried again until
+// it works; viewers stay connected and see that it is lost.
+//
+// Every viewer gets the newest picture when its connection can take one, and
+// none of the older ones: a slow viewer sees fewer pictures, not late ones.
+//
+// The flags are:
+//
+//	-listen address
+//		where to listen: host:port, :port or unix:/path (default :5000)
+//	-camera camera
+//		auto, v4l2, emulated, or a device like /dev/video0
+//		(default $CAMERA, or else auto)
+//	-size WxH
+//		about this size, in pixels; the camera has the last word
+//		(default 640x480)
+//	-fps rate
+//		frames per second (default 30, or 1 from the emulated camera)
+//	-quality percent
+//		of the JPEGs made from raw pictures, 1 to 100 (default 80)
+//	-idle duration
+//		release the camera when nobody has watched for so long; 0: never
+//		(default 10s)
+//	-max-clients number
+//		viewers at a time (default 100)
+//	-version
+//		print the version and exit
+//
+// The exit status is 0 after SIGINT or SIGTERM, 1 when something failed, and
+// 2 when the flags are wrong.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// tuneListener prepares listening sockets where there is something to prepare:
+// see socket.go.
+var tuneListener func(network, address string, conn syscall.RawConn) error
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program. It returns the exit code: 0 after help and after a
+// signal, 1 when something failed, 2 when the arguments are wrong.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parseArgs(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	case opts.version:
+		fmt.Fprintln(stdout, "porthole", version())
+		return 0
+	}
+	logger := log.New(stderr, "porthole: ", logFlags())
+	if err := serve(ctx, opts, logger); err != nil {
+		logger.Print(err)
+		return 1
+	}
+	return 0
+}
+
+// logFlags puts no time on log lines where the journal puts its own.
+func logFlags() int {
+	if os.Getenv("JOURNAL_STREAM") != "" { // systemd.exec(5)
+		return 0
+	}
+	return log.LstdFlags | log.Lmsgprefix
+}
+
+// version returns the release, or the commit that this was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
+// options are the flags.
+type options struct {
+	settings
+	listen     string
+	idle       time.Duration
+	maxClients int
+	version    bool
+}
+
+// parseArgs reads the flags. What is wrong with them is printed to stderr.
+func parseArgs(args []string, stderr io.Writer) (options, error) {
+	o := options{settings: settings{width: 640, height: 480}}
+	flags := flag.NewFlagSet("porthole", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.listen, "listen", ":5000", "`address` to listen on: host:port, :port or unix:/path")
+	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+strings.Join(cameraNames(), ", "))
+	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
+	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
+	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures")
+	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
+	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
+	flags.BoolVar(&o.version, "version", false, "print the version and exit")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	err := o.check()
+	if flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "porthole:", err)
+	}
+	return o, err
+}
+
+// check reports what is out of range.
+func (o *options) check() error {
+	switch names := cameraNames(); {
+	case !slices.Contains(names, o.camera) && o.device() == "":
+		return fmt.Errorf("-camera %s: must be one of %s", o.camera, strings.Join(names, ", "))
+	case !(o.fps >= 0 && o.fps <= 240):
+		return fmt.Errorf("-fps %v: must be from 0 to 240", o.fps)
+	case o.quality < 1 || o.quality > 100:
+		return fmt.Errorf("-quality %d: must be from 1 to 100", o.quality)
+	case o.idle < 0:
+		return fmt.Errorf("-idle %v: must not be negative", o.idle)
+	case o.maxClients < 1:
+		return fmt.Errorf("-max-clients %d: must be at least 1", o.maxClients)
+	}
+	return nil
+}
+
+// parseSize reads a -size like "640x480".
+func (o *options) parseSize(text string) error {
+	w, h, _ := strings.Cut(text, "x")
+	var err1, err2 error
+	o.width, err1 = strconv.Atoi(w)
+	o.height, err2 = strconv.Atoi(h)
+	if err1 != nil || err2 != nil || min(o.width, o.height) < 16 || max(o.width, o.height) > 16384 {
+		return errors.New("must be a width and a height in pixels, like 640x480")
+	}
+	return nil
+}
+
+// serve listens and serves until ctx ends.
+func serve(ctx context.Context, o options, logger *log.Logger) error {
+	listener, err := listen(o.listen)
+	if err != nil {
+		return err
+	}
+	logger.Printf("watch at %s", strings.Join(addresses(listener.Addr()), " "))
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newStream(o.maxClients)
+	k := &keeper{stream: s, want: o.settings, idle: o.idle, log: logger}
+	var background sync.WaitGroup
+	background.Go(func() { k.run(ctx) })
+	background.Go(func() { s.repeat(ctx) })
+
+	web := &http.Server{
+		Handler:           newHandler(s, k),
+		ErrorLog:          logger,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	background.Go(func() {
+		<-ctx.Done()
+		s.close(farewell)
+		short, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		web.Shutdown(short)
+	})
+	err = web.Serve(listener)
+	cancel()
+	background.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// cameraNames lists what -camera can be.
+func cameraNames() []string {
+	names := []string{"auto"}
+	for _, d := range drivers {
+		names = append(names, d.name)
+		if d.devices != nil {
+			names = append(names, "/dev/video0")
+		}
+	}
+	return names
+}
+
+// listen opens the listening socket: unix:/path, or a TCP address.
+func listen(address string) (net.Listener, error) {
+	config := net.ListenConfig{Control: tuneListener}
+	network, where := "tcp", address
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, where = "unix", path
+		removeStale(path)
+	}
+	l, err := config.Listen(context.Background(), network, where)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: in use by another program: end it, or choose another address with -listen", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: permission denied: run as root, or choose another address with -listen (%w)", address, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// removeStale removes a unix socket that nobody listens on any more.
+func removeStale(path string) {
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		os.Remove(path)
+	}
+}
+
+// addresses lists the URLs at which a listener can be reached: one on all
+// interfaces at each address of this machine.
+func addresses(a net.Addr) []string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return []string{a.Network() + ":" + a.String()}
+	}
+	if !tcp.IP.IsUnspecified() {
+		return []string{"http://" + tcp.String() + "/"}
+	}
+	port := strconv.Itoa(tcp.Port)
+	urls := []string{"http://localhost:" + port + "/"}
+	interfaces, _ := net.InterfaceAddrs()
+	for _, i := range interfaces {
+		if n, ok := i.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			urls = append(urls, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
+		}
+	}
+	return urls
+}
