@@ -1,0 +1,436 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// buffersAsked is how many pictures the driver may have in hand: fewer
+	// lose some while we encode, more only take memory.
+	buffersAsked = 4
+
+	// settleV4L2 is how long exposure and white balance take to come right.
+	// The first pictures are often dark or green.
+	settleV4L2 = 500 * time.Millisecond
+
+	// pollStep is how often Capture looks whether it is to end, while it
+	// waits for a picture.
+	pollStep = 200 * time.Millisecond
+)
+
+// formatsWanted are the pixel formats we can use, the best first: JPEG comes
+// from the camera ready to be sent, all others cost an encoding per picture.
+var formatsWanted = []string{"MJPG", "JPEG", "YUYV", "UYVY", "NV12", "YU12", "GREY"}
+
+func init() {
+	register(driver{
+		name:    "v4l2",
+		rank:    20,
+		settle:  settleV4L2,
+		open:    openV4L2,
+		devices: videoNodes,
+	})
+}
+
+// videoNodes lists the video nodes, in the order of their numbers.
+func videoNodes() []string {
+	nodes, _ := filepath.Glob("/dev/video[0-9]*")
+	slices.SortFunc(nodes, func(a, b string) int { return nodeNumber(a) - nodeNumber(b) })
+	return nodes
+}
+
+func nodeNumber(path string) int {
+	n, _ := strconv.Atoi(strings.TrimPrefix(path, "/dev/video"))
+	return n
+}
+
+// openV4L2 opens a node, or the first that is a camera. When there are cameras
+// and none can be opened, the error is the first one's.
+func openV4L2(device string, want settings) (camera, error) {
+	if device != "" {
+		return openNode(linux{}, device, want)
+	}
+	var failed error = notThere("no camera found: is it plugged in, and its kernel driver loaded?")
+	for _, path := range videoNodes() {
+		c, err := openNode(linux{}, path, want)
+		if err == nil {
+			return c, nil
+		}
+		if errors.Is(failed, fs.ErrNotExist) && !errors.Is(err, fs.ErrNotExist) {
+			failed = err
+		}
+	}
+	return nil, failed
+}
+
+// v4l2Camera is a capture node of the kernel's Video4Linux2 that streams
+// through memory-mapped buffers.
+type v4l2Camera struct {
+	kernel  kernel
+	fd      int
+	path    string
+	info    cameraInfo
+	pix     v4l2PixFormat // granted
+	encoder *encoder      // nil when the camera sends JPEG
+	buffers [][]byte
+
+	// Set when streaming starts: the same moment on two clocks, of which
+	// one is the driver's.
+	streaming bool
+	wall      time.Time
+	monotonic time.Duration
+
+	// Arguments of the system calls made for each picture, here because
+	// they would be allocated for each otherwise.
+	fds     [1]unix.PollFd
+	buffer  v4l2Buffer // the picture in hand
+	another v4l2Buffer // a newer one
+}
+
+// openNode opens the video node at path and makes it ready to stream.
+func openNode(k kernel, path string, want settings) (camera, error) {
+	fd, err := k.open(path)
+	if err != nil {
+		return nil, advise(path, err)
+	}
+	c := &v4l2Camera{kernel: k, fd: fd, path: path}
+	if err := c.prepare(want); err != nil {
+		c.Close()
+		return nil, advise(path, err)
+	}
+	return c, nil
+}
+
+// prepare takes the steps from an open node to one that can stream. Their
+// order matters: a format can't be set any more once there are buffers.
+func (c *v4l2Camera) prepare(want settings) error {
+	if err := c.checkCaps(); err != nil {
+		return err
+	}
+	if err := c.setFormat(want); err != nil {
+		return err
+	}
+	if err := c.setRate(want); err != nil {
+		return err
+	}
+	return c.mapBuffers()
+}
+
+// checkCaps makes sure that the node is a camera. Cameras have other nodes,
+// for metadata; and encoders look like cameras at first sight.
+func (c *v4l2Camera) checkCaps() error {
+	var caps v4l2Capability
+	if err := c.ioctl(vidiocQueryCap, unsafe.Pointer(&caps)); err != nil {
+		if errors.Is(err, unix.ENOTTY) {
+			return notThere("not a video device")
+		}
+		return err
+	}
+	can := caps.caps()
+	if can&capVideoCapture == 0 || can&capVideoM2M != 0 {
+		return notThere("not a camera but another kind of video device")
+	}
+	if can&capStreaming == 0 {
+		return errors.New("this camera cannot stream (V4L2_CAP_STREAMING)")
+	}
+	c.info.Name = unix.ByteSliceToString(caps.card[:])
+	c.info.Driver = unix.ByteSliceToString(caps.driver[:])
+	c.info.Device = c.path
+	return nil
+}
+
+// setFormat sets the best format the camera has, at about the wanted size.
+func (c *v4l2Camera) setFormat(want settings) error {
+	offered, err := c.formats()
+	if err != nil {
+		return err
+	}
+	for _, format := range formatsWanted {
+		if !slices.Contains(offered, format) {
+			continue
+		}
+		if done, err := c.tryFormat(format, want); done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("no picture format in common: the camera has %s, we know %s",
+		strings.Join(offered, " "), strings.Join(formatsWanted, " "))
+}
+
+// formats lists the pixel formats the camera has.
+func (c *v4l2Camera) formats() ([]string, error) {
+	var all []string
+	for {
+		desc := v4l2FmtDesc{index: uint32(len(all)), typ: bufTypeVideoCapture}
+		err := c.ioctl(vidiocEnumFmt, unsafe.Pointer(&desc))
+		if errors.Is(err, unix.EINVAL) {
+			return all, nil // past the last
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, fourcc(desc.pixelFormat))
+	}
+}
+
+// tryFormat sets a format. The driver grants what it can: the size may be
+// another, and if the format is, done is false.
+func (c *v4l2Camera) tryFormat(format string, want settings) (done bool, err error) {
+	f := v4l2Format{typ: bufTypeVideoCapture}
+	f.pix.width = uint32(want.width)
+	f.pix.height = uint32(want.height)
+	f.pix.pixelFormat = fourccCode(format)
+	f.pix.field = fieldAny
+	if err := c.ioctl(vidiocSFmt, unsafe.Pointer(&f)); err != nil {
+		return false, err
+	}
+	if fourcc(f.pix.pixelFormat) != format {
+		return false, nil
+	}
+	c.pix = f.pix
+	c.info.Format = format
+	c.info.Width = int(f.pix.width)
+	c.info.Height = int(f.pix.height)
+	if format != "MJPG" && format != "JPEG" {
+		c.encoder = newEncoder(format, c.info.Width, c.info.Height, int(f.pix.bytesPerLine), want.quality)
+	}
+	return true, nil
+}
+
+// setRate asks for the wanted frame rate, where there is one to ask for, and
+// notes what was granted.
+func (c *v4l2Camera) setRate(want settings) error {
+	p := v4l2StreamParm{typ: bufTypeVideoCapture}
+	if err := c.ioctl(vidiocGParm, unsafe.Pointer(&p)); err != nil {
+		if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) {
+			return nil // this camera has one rate and does not say which
+		}
+		return err
+	}
+	if p.capture.capability&capTimePerFrame != 0 {
+		p.capture.timePerFrame = v4l2Fract{1000, uint32(math.Round(1000 * cmp.Or(want.fps, 30)))}
+		if err := c.ioctl(vidiocSParm, unsafe.Pointer(&p)); err != nil {
+			return err
+		}
+	}
+	if t := p.capture.timePerFrame; t.numerator != 0 {
+		c.info.FPS = float64(t.denominator) / float64(t.numerator)
+	}
+	return nil
+}
+
+// mapBuffers gets buffers from the driver, maps them and hands them back to be
+// filled.
+func (c *v4l2Camera) mapBuffers() error {
+	req := v4l2RequestBuffers{count: buffersAsked, typ: bufTypeVideoCapture, memory: memoryMmap}
+	if err := c.ioctl(vidiocReqBufs, unsafe.Pointer(&req)); err != nil {
+		return err
+	}
+	for i := range req.count {
+		b := v4l2Buffer{index: i, typ: bufTypeVideoCapture, memory: memoryMmap}
+		if err := c.ioctl(vidiocQueryBuf, unsafe.Pointer(&b)); err != nil {
+			return err
+		}
+		mapped, err := c.kernel.mmap(c.fd, int64(b.offset), int(b.length))
+		if err != nil {
+			return err
+		}
+		c.buffers = append(c.buffers, mapped)
+		if err := c.requeue(&b); err != nil {
+			return err
+		}
+	}
+	if len(c.buffers) == 0 {
+		return errors.New("the driver has no memory for pictures: try a smaller -size")
+	}
+	return nil
+}
+
+// streamOn turns the camera on, and the lamp that many have. The first Capture
+// does it, not the opening: that is also for a look at what there is.
+func (c *v4l2Camera) streamOn() error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return err
+	}
+	c.wall, c.monotonic = time.Now(), time.Duration(now.Nano())
+	typ := int32(bufTypeVideoCapture)
+	if err := c.ioctl(vidiocStreamOn, unsafe.Pointer(&typ)); err != nil {
+		return err
+	}
+	c.streaming = true
+	return nil
+}
+
+// Capture waits for a picture and appends the newest to dst. The driver has
+// its buffer back before Capture returns.
+func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
+	if !c.streaming {
+		if err := c.streamOn(); err != nil {
+			return dst, time.Time{}, advise(c.path, err)
+		}
+	}
+	if err := c.dequeueNewest(ctx); err != nil {
+		return dst, time.Time{}, advise(c.path, err)
+	}
+	b := &c.buffer
+	at := c.capturedAt(b)
+	dst, err := c.appendPicture(dst, b)
+	if back := c.requeue(b); back != nil {
+		return dst, at, advise(c.path, back)
+	}
+	return dst, at, err
+}
+
+// dequeueNewest waits for a picture and takes it into c.buffer. When several
+// have come in the meantime, it takes the newest that is whole.
+func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
+	if err := c.await(ctx, &c.buffer); err != nil {
+		return err
+	}
+	for {
+		err := c.dequeue(&c.another)
+		if err == unix.EAGAIN {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if c.another.flags&bufFlagError == 0 {
+			c.buffer, c.another = c.another, c.buffer
+		}
+		if err := c.requeue(&c.another); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits until it can dequeue a picture into b.
+func (c *v4l2Camera) await(ctx context.Context, b *v4l2Buffer) error {
+	limit := stallAfter(c.info.FPS)
+	var since time.Time // zero until the first step went by in vain
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.fds[0] = unix.PollFd{Fd: int32(c.fd), Events: unix.POLLIN}
+		n, err := c.kernel.poll(c.fds[:], int(pollStep/time.Millisecond))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			// Also after POLLERR: the error of VIDIOC_DQBUF says why.
+			err := c.dequeue(b)
+			if err == unix.EAGAIN && c.fds[0].Revents&unix.POLLIN == 0 {
+				return errors.New("the camera stopped streaming")
+			}
+			if err != unix.EAGAIN {
+				return err
+			}
+		}
+		now := time.Now()
+		if since.IsZero() {
+			since = now.Add(-pollStep)
+		}
+		if now.Sub(since) > limit {
+			return fmt.Errorf("no picture for %v: the camera stalled", limit)
+		}
+	}
+}
+
+// appendPicture appends the picture in b to dst as a JPEG.
+func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2Buffer) ([]byte, error) {
+	if int(b.index) >= len(c.buffers) || int(b.bytesUsed) > len(c.buffers[b.index]) {
+		return dst, fmt.Errorf("%s: the driver returned a buffer that it does not have", c.path)
+	}
+	if b.flags&bufFlagError != 0 {
+		return dst, errDamaged
+	}
+	picture := c.buffers[b.index][:b.bytesUsed]
+	if c.encoder != nil {
+		return c.encoder.appendEncoded(dst, picture)
+	}
+	return appendJPEG(dst, picture)
+}
+
+// capturedAt returns when the picture in b was captured: by the driver's
+// clock, if that is the monotonic one, brought to wall time as of now, since
+// a board without a battery sets its clock while it runs.
+func (c *v4l2Camera) capturedAt(b *v4l2Buffer) time.Time {
+	now := time.Now()
+	if b.flags&bufFlagTimestampMask != bufFlagTimestampMonotonic {
+		return now
+	}
+	age := now.Sub(c.wall) - (time.Duration(b.timestamp.Nano()) - c.monotonic)
+	if age < 0 || age > time.Minute {
+		return now
+	}
+	return now.Add(-age)
+}
+
+func (c *v4l2Camera) Info() cameraInfo { return c.info }
+
+// Close gives everything back to the driver, whatever state it is in: what is
+// left out here has the next opening fail with EBUSY.
+func (c *v4l2Camera) Close() error {
+	typ := int32(bufTypeVideoCapture)
+	errs := []error{c.ioctl(vidiocStreamOff, unsafe.Pointer(&typ))}
+	for _, b := range c.buffers {
+		errs = append(errs, c.kernel.munmap(b))
+	}
+	c.buffers = nil
+	none := v4l2RequestBuffers{typ: bufTypeVideoCapture, memory: memoryMmap}
+	errs = append(errs, c.ioctl(vidiocReqBufs, unsafe.Pointer(&none)))
+	errs = append(errs, c.kernel.close(c.fd))
+	return errors.Join(errs...)
+}
+
+// dequeue takes the next picture into b; unix.EAGAIN when there is none.
+func (c *v4l2Camera) dequeue(b *v4l2Buffer) error {
+	*b = v4l2Buffer{typ: bufTypeVideoCapture, memory: memoryMmap}
+	return c.ioctl(vidiocDQBuf, unsafe.Pointer(b))
+}
+
+// requeue gives the buffer of b back to be filled.
+func (c *v4l2Camera) requeue(b *v4l2Buffer) error {
+	return c.ioctl(vidiocQBuf, unsafe.Pointer(b))
+}
+
+func (c *v4l2Camera) ioctl(request uintptr, arg unsafe.Pointer) error {
+	return c.kernel.ioctl(c.fd, request, arg)
+}
+
+// advise says which device an error is about, and what to do.
+func advise(path string, err error) error {
+	var advice string
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		advice = "in use by another program"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		advice = "permission denied: run as root or add this user to the group video"
+	case errors.Is(err, unix.ENOSPC):
+		advice = "not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"
+	case errors.Is(err, unix.ENODEV):
+		advice = "the camera is gone: was it unplugged?"
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
+		return notThere(path + ": no such device: is it plugged in?")
+	default:
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return fmt.Errorf("%s: %s (%w)", path, advice, err)
+}
