@@ -16,10 +16,17 @@ const (
 	farewell = 300 * time.Millisecond
 )
 
-// trySend writes as much of b to a socket as it takes without waiting;
-// syscall.EAGAIN when that is nothing. It is nil on systems where a connection
-// has no file descriptor: see socket.go.
-var trySend func(fd uintptr, b []byte) (int, error)
+// What can be done with a socket's file descriptor: see socket.go. Both are nil
+// on systems where that is not known.
+var (
+	// trySend writes as much of b as the socket takes without waiting;
+	// syscall.EAGAIN when that is nothing.
+	trySend func(fd uintptr, b []byte) (int, error)
+
+	// limitUnsent has the socket take nothing while more than a little of
+	// what it took before is still unsent.
+	limitUnsent func(fd uintptr)
+)
 
 // A client is one connection that the stream is sent to. Its two goroutines
 // have it for themselves, except for the atomic fields.
@@ -65,8 +72,10 @@ func (s *stream) attend(conn net.Conn, head []byte, spacing time.Duration) {
 	}
 	c.rate.since = c.kept
 	if sc, ok := conn.(syscall.Conn); ok && trySend != nil {
-		c.raw, _ = sc.SyscallConn()
-		c.push = c.sendNewest
+		if raw, err := sc.SyscallConn(); err == nil {
+			raw.Control(limitUnsent)
+			c.raw, c.push = raw, c.sendNewest
+		}
 	}
 	if !s.join(c) {
 		conn.Close()

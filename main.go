@@ -76,10 +76,6 @@ import (
 	"time"
 )
 
-// tuneListener prepares listening sockets where there is something to prepare:
-// see socket.go.
-var tuneListener func(network, address string, conn syscall.RawConn) error
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
@@ -242,13 +238,12 @@ func cameraNames() []string {
 
 // listen opens the listening socket: unix:/path, or a TCP address.
 func listen(address string) (net.Listener, error) {
-	config := net.ListenConfig{Control: tuneListener}
 	network, where := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, where = "unix", path
 		removeStale(path)
 	}
-	l, err := config.Listen(context.Background(), network, where)
+	l, err := net.Listen(network, where)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: in use by another program: end it, or choose another address with -listen", address)

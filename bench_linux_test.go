@@ -1,0 +1,180 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkCPU compares the CPU time that a frame costs per client with the
+// floor: a loop that writes each frame to each socket and does nothing else.
+// 30 frames a second, each to all clients; run with -benchtime 150x.
+func BenchmarkCPU(b *testing.B) {
+	jpeg := testJPEG(frameSize+1024, 1)
+	for _, clients := range []int{1, 20, 100} {
+		b.Run(fmt.Sprintf("floor/clients=%d", clients), func(b *testing.B) {
+			sockets := startFloor(b, clients)
+			part := wirePart(jpeg)
+			measureCPU(b, clients, func() {
+				for _, fd := range sockets {
+					unix.Write(fd, part)
+				}
+			})
+		})
+		b.Run(fmt.Sprintf("porthole/clients=%d", clients), func(b *testing.B) {
+			s, address := serveStream(b, clients)
+			startViewers(b, address, clients)
+			eventually(b, "all viewers are there", func() bool { return len(s.state().List) == clients })
+			measureCPU(b, clients, func() { publishJPEG(s, jpeg) })
+		})
+	}
+}
+
+// measureCPU calls send 30 times a second and reports the CPU time of this
+// process per call and client.
+func measureCPU(b *testing.B, clients int, send func()) {
+	send()
+	ticker := time.NewTicker(time.Second / 30)
+	defer ticker.Stop()
+	before := cpuTime(b)
+	n := 0
+	for b.Loop() {
+		<-ticker.C
+		send()
+		n++
+	}
+	<-ticker.C // the last frame's way
+	spent := cpuTime(b) - before
+	b.ReportMetric(float64(spent.Microseconds())/float64(n*clients), "cpu-us/frame")
+	b.ReportMetric(0, "ns/op") // is the pace
+}
+
+// wirePart returns a frame as it goes over the wire.
+func wirePart(jpeg []byte) []byte {
+	f := newStream(1).blank()
+	f.seal(append(f.room(), jpeg...), time.Now(), 1)
+	return f.part
+}
+
+// startFloor accepts so many viewers, answers, and returns their sockets, which
+// block: the least a server can do.
+func startFloor(t testing.TB, clients int) []int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	startViewers(t, l.Addr().String(), clients)
+	var sockets []int
+	for range clients {
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Write(streamHead(false))
+		file, err := conn.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		t.Cleanup(func() { file.Close() })
+		sockets = append(sockets, blockingFD(t, file))
+	}
+	return sockets
+}
+
+// blockingFD returns the descriptor of file, for calls that wait.
+func blockingFD(t testing.TB, file *os.File) int {
+	fd := int(file.Fd())
+	if err := unix.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// cpuTime returns the CPU time that this process has used, user and system.
+func cpuTime(t testing.TB) time.Duration {
+	var use unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+// BenchmarkSlowLink measures how old frames are when they arrive over a link of
+// 2 Mbit/s: 28 KB each, 30 a second captured. One op is a frame that arrives;
+// run with -benchtime 150x, as root.
+func BenchmarkSlowLink(b *testing.B) {
+	here, there := slowLink(b)
+	porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", "10.0.0.1:5000")
+	startProcess(b, inNamespace(porthole, here))
+	viewer := inNamespace(helper(b, "ages", "10.0.0.1:5000", strconv.Itoa(b.N+10)), there) // it waits for porthole
+	start := time.Now()
+	out, err := viewer.Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	ages := strings.Fields(string(out))[10:] // the link is empty at first
+	b.ReportMetric(float64(len(ages))/time.Since(start).Seconds(), "frames/s")
+	reportAges(b, ages)
+}
+
+// slowLink makes two network namespaces with a link of 2 Mbit/s from 10.0.0.1
+// in the first to 10.0.0.2 in the other.
+func slowLink(b *testing.B) (here, there string) {
+	if os.Getuid() != 0 {
+		b.Skip("needs root, for network namespaces")
+	}
+	here, there = fmt.Sprintf("porthole-%d-a", os.Getpid()), fmt.Sprintf("porthole-%d-b", os.Getpid())
+	b.Cleanup(func() {
+		exec.Command("ip", "netns", "del", here).Run()
+		exec.Command("ip", "netns", "del", there).Run()
+	})
+	for _, line := range []string{
+		"ip netns add " + here,
+		"ip netns add " + there,
+		"ip -n " + here + " link add eth0 type veth peer name eth0 netns " + there,
+		"ip -n " + here + " addr add 10.0.0.1/24 dev eth0",
+		"ip -n " + there + " addr add 10.0.0.2/24 dev eth0",
+		"ip -n " + here + " link set eth0 up",
+		"ip -n " + there + " link set eth0 up",
+		"tc -n " + here + " qdisc add dev eth0 root tbf rate 2mbit burst 32kbit latency 100ms",
+	} {
+		words := strings.Fields(line)
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			b.Skipf("%s: %v: %s", line, err, out)
+		}
+	}
+	return here, there
+}
+
+// inNamespace has cmd run in a network namespace.
+func inNamespace(cmd *exec.Cmd, namespace string) *exec.Cmd {
+	in := exec.Command("ip", append([]string{"netns", "exec", namespace}, cmd.Args...)...)
+	in.Env, in.Stderr = cmd.Env, cmd.Stderr
+	return in
+}
+
+// reportAges reports median and 99th percentile of ages in microseconds.
+func reportAges(b *testing.B, texts []string) {
+	var ages []int
+	for _, text := range texts {
+		age, err := strconv.Atoi(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ages = append(ages, age)
+	}
+	slices.Sort(ages)
+	b.ReportMetric(float64(ages[len(ages)/2])/1000, "p50-ms")
+	b.ReportMetric(float64(ages[len(ages)*99/100])/1000, "p99-ms")
+	b.ReportMetric(0, "ns/op") // is the link
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain runs the tests, or what a test needs to have in a process of its
+// own: porthole itself, or viewers whose work is not to be counted as ours.
+func TestMain(m *testing.M) {
+	switch os.Getenv("PORTHOLE_TEST_RUN") {
+	case "porthole":
+		main()
+	case "viewers":
+		runViewers(os.Args[1], os.Args[2])
+	case "ages":
+		printAges(os.Args[1], os.Args[2])
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// helper returns a command that runs this test binary as something else.
+func helper(t testing.TB, what string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "PORTHOLE_TEST_RUN="+what)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// startViewers starts n viewers of the stream at address in a process of
+// their own, which ends with the test. The frames are thrown away unread.
+func startViewers(t testing.TB, address string, n int) *exec.Cmd {
+	t.Helper()
+	cmd := helper(t, "viewers", address, strconv.Itoa(n))
+	startProcess(t, cmd)
+	return cmd
+}
+
+// startProcess starts cmd, which ends with the test.
+func startProcess(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+}
+
+func runViewers(address, count string) {
+	n, err := strconv.Atoi(count)
+	check(err)
+	done := make(chan error)
+	for range n {
+		conn, err := watch(address, "/stream")
+		check(err)
+		go func() {
+			_, err := discard(conn)
+			done <- err
+		}()
+	}
+	for range n {
+		<-done
+	}
+}
+
+// printAges watches the stream at address and prints the age of each of so
+// many frames at the moment its last byte is there, in microseconds.
+func printAges(address, count string) {
+	n, err := strconv.Atoi(count)
+	check(err)
+	conn, err := watch(address, "/stream")
+	check(err)
+	last := ""
+	parts := readStream(conn)
+	for n > 0 {
+		part, err := parts.NextPart()
+		check(err)
+		_, err = io.Copy(io.Discard, part)
+		check(err)
+		now := time.Now()
+		if id := part.Header.Get("X-Frame"); id != last {
+			last = id
+			n--
+			fmt.Println(now.Sub(timestamp(part.Header)).Microseconds())
+		}
+	}
+}
+
+// check ends a helper process that can't go on.
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// readStream returns the parts of the stream on conn, as the standard library
+// reads them.
+func readStream(conn net.Conn) *multipart.Reader {
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	check(err)
+	_, params, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	check(err)
+	return multipart.NewReader(response.Body, params["boundary"])
+}
+
+// timestamp returns the X-Timestamp of a part.
+func timestamp(h textproto.MIMEHeader) time.Time {
+	seconds, micros, _ := strings.Cut(h.Get("X-Timestamp"), ".")
+	s, err := strconv.ParseInt(seconds, 10, 64)
+	check(err)
+	us, err := strconv.ParseInt(micros, 10, 64)
+	check(err)
+	return time.Unix(s, us*1000)
+}
+
+// watch asks for path, without reading the answer.
+func watch(address, path string) (net.Conn, error) {
+	conn, err := net.Dial("tcp", address)
+	for range 50 {
+		if err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond) // the server may be about to start
+		conn, err = net.Dial("tcp", address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", path)
+	return conn, err
+}
+
+// discard reads all that comes. On Linux helper_linux_test.go has a cheaper one.
+var discard = func(conn net.Conn) (int64, error) {
+	return io.Copy(io.Discard, conn)
+}
+
+// testJPEG returns a JPEG of about n bytes, which differs with seed: one of the
+// emulated pictures with a comment (FF FE) behind SOI.
+func testJPEG(n int, seed byte) []byte {
+	comment := n - len(picture1)
+	if comment < 4 || comment > 60000 {
+		panic(fmt.Sprintf("a test JPEG can't have %d bytes", n))
+	}
+	b := append([]byte{}, picture1[:2]...)
+	b = append(b, 0xff, 0xfe, byte((comment-2)>>8), byte(comment-2))
+	b = append(b, bytes.Repeat([]byte{seed}, comment-4)...)
+	return append(b, picture1[2:]...)
+}
+
+// publishJPEG publishes a picture as the capture loop does.
+func publishJPEG(s *stream, jpeg []byte) {
+	f := s.blank()
+	f.good = true
+	s.publish(f, append(f.room(), jpeg...), time.Now())
+}
+
+// eventually waits for something that other goroutines bring about.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for range 1000 {
+		if done() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("still not so after 10 s: %s", what)
+}
