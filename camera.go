@@ -203,6 +203,10 @@ func (k *keeper) look() {
 	cam.Close()
 }
 
+// dropUnused takes out of memory what only the start needed. It is nil where
+// there is no way to do it: see memory_linux.go.
+var dropUnused func()
+
 // film opens the camera and publishes its frames. It returns nil when nobody
 // watches any more, or when it was a stand-in and a device has come.
 func (k *keeper) film(ctx context.Context) error {
@@ -221,6 +225,9 @@ func (k *keeper) film(ctx context.Context) error {
 		if !live {
 			k.mourned = false
 			k.change(func(s *status) { s.Mode, s.Reason = modeLive, "" })
+			if dropUnused != nil {
+				dropUnused()
+			}
 		}
 		if k.idle > 0 && k.stream.unattended() > k.idle {
 			k.stream.forget()

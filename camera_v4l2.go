@@ -20,9 +20,11 @@ import (
 )
 
 const (
-	// buffersAsked is how many pictures the driver may have in hand: fewer
-	// lose some while we encode, more only take memory.
-	buffersAsked = 4
+	// How many pictures the driver may have in hand: with fewer some get
+	// lost while we are busy, more only take memory, 600 KB each at 640x480.
+	// One we encode is ours for that long, and there two others will do.
+	buffersJPEG = 4
+	buffersRaw  = 3
 
 	// settleV4L2 is how long exposure and white balance take to come right.
 	// The first pictures are often dark or green.
@@ -237,7 +239,10 @@ func (c *v4l2Camera) setRate(want settings) error {
 // mapBuffers gets buffers from the driver, maps them and hands them back to be
 // filled.
 func (c *v4l2Camera) mapBuffers() error {
-	req := v4l2RequestBuffers{count: buffersAsked, typ: bufTypeVideoCapture, memory: memoryMmap}
+	req := v4l2RequestBuffers{count: buffersJPEG, typ: bufTypeVideoCapture, memory: memoryMmap}
+	if c.encoder != nil {
+		req.count = buffersRaw
+	}
 	if err := c.ioctl(vidiocReqBufs, unsafe.Pointer(&req)); err != nil {
 		return err
 	}

@@ -95,6 +95,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "porthole", version())
 		return 0
 	}
+	// The default lets 4 MB of garbage gather, more than all else takes.
+	debug.SetGCPercent(50)
 	logger := log.New(stderr, "porthole: ", logFlags())
 	if err := serve(ctx, opts, logger); err != nil {
 		logger.Print(err)

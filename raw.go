@@ -52,19 +52,25 @@ func (e *encoder) appendEncoded(dst, raw []byte) ([]byte, error) {
 }
 
 // viewPacked unpacks 4:2:2 pictures: each two pixels are four bytes, of which
-// those at y and y+2 are luminance, c is blue and c+2 red chrominance.
+// those at y and y+2 are luminance, c is blue and c+2 red chrominance. The
+// JPEG will have chrominance for every second row, so no more is unpacked.
 func viewPacked(bounds image.Rectangle, stride, y, c int) func([]byte) image.Image {
-	m := image.NewYCbCr(bounds, image.YCbCrSubsampleRatio422)
+	m := image.NewYCbCr(bounds, image.YCbCrSubsampleRatio420)
+	pairs := bounds.Dx() / 2
 	return func(raw []byte) image.Image {
 		for row := range bounds.Dy() {
-			luma := m.Y[row*m.YStride:][:m.YStride]
-			blue := m.Cb[row*m.CStride:][:m.CStride]
-			red := m.Cr[row*m.CStride:][:m.CStride]
 			line := raw[row*stride:]
-			for i := range blue {
-				pair := line[4*i : 4*i+4]
-				luma[2*i], luma[2*i+1] = pair[y], pair[y+2]
-				blue[i], red[i] = pair[c], pair[c+2]
+			luma := m.Y[row*m.YStride:][:2*pairs]
+			for i := range pairs {
+				luma[2*i], luma[2*i+1] = line[4*i+y], line[4*i+y+2]
+			}
+			if row%2 != 0 {
+				continue
+			}
+			blue := m.Cb[row/2*m.CStride:][:pairs]
+			red := m.Cr[row/2*m.CStride:][:pairs]
+			for i := range pairs {
+				blue[i], red[i] = line[4*i+c], line[4*i+c+2]
 			}
 		}
 		return m
