@@ -258,6 +258,7 @@ func (s *stream) newest() *frame {
 func (s *stream) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.rate = rate{}
 	if old := s.latest.Swap(nil); old != nil {
 		old.release()
 	}
@@ -365,20 +366,24 @@ func (s *stream) close(grace time.Duration) {
 
 // rate measures how often something happens, over about a second.
 type rate struct {
-	since uint32  // microseconds, on the stream's clock
+	since uint32  // microseconds, on the stream's clock; 0 before the first
 	n     uint32  // counted since then
 	hertz float32 // of the second before
 }
 
-// count counts one at now, in microseconds.
+// count counts one at now, in microseconds. The first only starts the clock.
 func (r *rate) count(now uint32) {
+	if r.since == 0 {
+		r.since = now
+		return
+	}
 	r.n++
 	r.measure(now)
 }
 
 // measure closes the second when it is over.
 func (r *rate) measure(now uint32) {
-	if span := now - r.since; span >= 1e6 {
+	if span := now - r.since; r.since != 0 && span >= 1e6 {
 		r.hertz = float32(r.n) * 1e6 / float32(span)
 		r.since, r.n = now, 0
 	}

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeCamera is a camera and its driver: 10 pictures a second, unless err.
+type fakeCamera struct {
+	begin time.Time // of the test
+
+	mu      sync.Mutex // for the race detector: the test's clock keeps the order
+	device  string     // the one that there is; "" for none
+	openErr error
+	err     error // of Capture
+	opened  []time.Duration
+	closed  []time.Duration
+}
+
+func (c *fakeCamera) open(string, settings) (camera, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opened = append(c.opened, time.Since(c.begin))
+	if c.device == "" {
+		return nil, notThere("no camera found")
+	}
+	return c, c.openErr
+}
+
+func (c *fakeCamera) devices() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.device == "" {
+		return nil
+	}
+	return []string{c.device}
+}
+
+func (c *fakeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
+	select {
+	case <-time.After(100 * time.Millisecond):
+	case <-ctx.Done():
+		return dst, time.Time{}, ctx.Err()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append(dst, testJPEG(frameSize+1024, 'c')...), time.Now(), c.err
+}
+
+func (c *fakeCamera) Info() cameraInfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return cameraInfo{Name: "fake", Driver: "fake", Device: c.device, Format: "MJPG", Width: 640, Height: 480, FPS: 10}
+}
+
+func (c *fakeCamera) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = append(c.closed, time.Since(c.begin))
+	return nil
+}
+
+// set changes the camera while it runs.
+func (c *fakeCamera) set(device string, openErr, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.device, c.openErr, c.err = device, openErr, err
+}
+
+// history returns when the camera was opened and closed.
+func (c *fakeCamera) history() (opened, closed []time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.opened), slices.Clone(c.closed)
+}
+
+// startKeeper runs a keeper of a fake camera beside the emulated one, until the
+// test ends.
+func startKeeper(t *testing.T, device, want string, idle time.Duration) (k *keeper, c *fakeCamera, logged *bytes.Buffer) {
+	before := drivers
+	t.Cleanup(func() { drivers = before })
+	c = &fakeCamera{begin: time.Now(), device: device}
+	drivers = slices.DeleteFunc(slices.Clone(before), func(d driver) bool { return d.devices != nil })
+	register(driver{name: "fake", rank: 1, settle: 450 * time.Millisecond, open: c.open, devices: c.devices})
+
+	logged = new(bytes.Buffer)
+	k = &keeper{
+		stream: startStream(t),
+		want:   settings{camera: want, width: 640, height: 480, quality: 80},
+		idle:   idle,
+		log:    log.New(logged, "", 0),
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan bool)
+	go func() {
+		k.run(ctx)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	synctest.Wait()
+	return k, c, logged
+}
+
+// shown tells what a viewer was shown: "camera lost, live, camera lost".
+func shown(v *viewer) string {
+	var all []string
+	for _, p := range v.received() {
+		what := "something else"
+		switch {
+		case bytes.Equal(p.jpeg, lostPicture):
+			what = "camera lost"
+		case bytes.Equal(p.jpeg, testJPEG(frameSize+1024, 'c')):
+			what = "live"
+		case bytes.Equal(p.jpeg, picture1), bytes.Equal(p.jpeg, picture2), bytes.Equal(p.jpeg, picture3):
+			what = "emulated"
+		}
+		if len(all) == 0 || all[len(all)-1] != what {
+			all = append(all, what)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// At the start the camera is looked at; from then on it is open only while
+// somebody watches, and for the idle time after.
+func TestCameraOnDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		time.Sleep(time.Minute)
+		if opened, closed := c.history(); len(opened) != 1 || len(closed) != 1 {
+			t.Fatalf("opened at %v, closed at %v without a viewer, want one look", opened, closed)
+		}
+		if mode := k.state().Mode; mode != modeIdle {
+			t.Errorf("mode %q, want %q", mode, modeIdle)
+		}
+
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(5 * time.Second)
+		v.conn.Close()
+		time.Sleep(5 * time.Second) // less than the idle time: still open
+		v = newViewer(t, k.stream, 0)
+		time.Sleep(5 * time.Second)
+		v.conn.Close() // at 75 s
+		time.Sleep(time.Minute)
+		opened, closed := c.history()
+		if got, want := fmt.Sprint(opened[1:]), "[1m0s]"; got != want {
+			t.Errorf("opened at %v, want at %v", got, want)
+		}
+		if len(closed) != 2 || closed[1] < 85*time.Second || closed[1] > 87*time.Second {
+			t.Errorf("closed at %v, want about 10 s after the last viewer went at 75 s", closed[1:])
+		}
+		if k.stream.latest.Load() != nil {
+			t.Error("the last picture is kept for the next viewer, who may come any time")
+		}
+		if got, want := logged.String(), "camera: /dev/video0 (fake, fake): 640x480 MJPG at 10 fps\n"; got != want {
+			t.Errorf("logged %q, want %q", got, want)
+		}
+	})
+}
+
+func TestCameraNeverReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := startKeeper(t, "/dev/video0", "auto", 0)
+		time.Sleep(time.Minute)
+		if opened, closed := c.history(); len(opened) != 1 || len(closed) != 0 {
+			t.Errorf("opened at %v, closed at %v with -idle 0 and no viewer", opened, closed)
+		}
+	})
+}
+
+// Viewers stay while the camera is lost, see that it is, and see it again as
+// soon as its device is back.
+func TestCameraLostAndBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(5 * time.Second)
+
+		c.set("", nil, errors.New("/dev/video0: the camera is gone: was it unplugged?"))
+		time.Sleep(time.Minute)
+		if st := k.state(); st.Mode != modeLost || st.Reason != "no camera found" {
+			t.Errorf("mode %q, reason %q", st.Mode, st.Reason)
+		}
+		if opened, _ := c.history(); len(opened) > 15 {
+			t.Errorf("opened %d times in a minute without a device", len(opened))
+		}
+
+		c.set("/dev/video1", nil, nil)
+		time.Sleep(lookEvery + 200*time.Millisecond)
+		if st := k.state(); st.Mode != modeLive || st.Device != "/dev/video1" || st.Reason != "" {
+			t.Errorf("mode %q, device %q, reason %q after the camera came back", st.Mode, st.Device, st.Reason)
+		}
+		if got, want := shown(v), "live, camera lost, live"; got != want {
+			t.Errorf("the viewer saw %s, want %s", got, want)
+		}
+		if err := v.ended(); err != nil {
+			t.Errorf("the viewer was disconnected: %v", err)
+		}
+		want := `camera: /dev/video0 (fake, fake): 640x480 MJPG at 10 fps
+/dev/video0: the camera is gone: was it unplugged?
+no camera found
+camera: /dev/video1 (fake, fake): 640x480 MJPG at 10 fps
+`
+		if logged.String() != want {
+			t.Errorf("logged\n%swant\n%s", logged, want)
+		}
+	})
+}
+
+// A camera that can't be opened is tried ever more rarely, and the reason is
+// logged once. It is no reason to show the emulated camera.
+func TestCameraBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		c.set("/dev/video0", errors.New("/dev/video0: in use by another program"), nil)
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(40 * time.Second)
+		opened, _ := c.history()
+		if got, want := fmt.Sprint(opened[1:]), "[0s 1s 3s 7s 15s 25s 35s]"; got != want {
+			t.Errorf("tried at %v, want at %v", got, want)
+		}
+		c.set("/dev/video0", nil, nil)
+		time.Sleep(11 * time.Second)
+		if got, want := shown(v), "camera lost, live"; got != want {
+			t.Errorf("the viewer saw %s, want %s", got, want)
+		}
+		if n := strings.Count(logged.String(), "in use"); n != 1 {
+			t.Errorf("logged %d times that it is in use, want once:\n%s", n, logged)
+		}
+	})
+}
+
+// Nobody tries to open a camera that nobody wants to watch.
+func TestCameraLostUnwatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, _ := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		c.set("/dev/video0", errors.New("broken"), nil)
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(5 * time.Second)
+		v.conn.Close()
+		time.Sleep(10 * time.Second)
+		before, _ := c.history()
+		time.Sleep(time.Hour)
+		if after, _ := c.history(); len(after) != len(before) {
+			t.Errorf("opened %d more times with nobody watching", len(after)-len(before))
+		}
+	})
+}
+
+// Without any camera the emulated one is shown, until a real one is plugged
+// in, and never after that.
+func TestCameraStandIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, _ := startKeeper(t, "", "auto", 10*time.Second)
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(5 * time.Second)
+		c.set("/dev/video0", nil, nil)
+		time.Sleep(2 * time.Second)
+		if mode := k.state().Mode; mode != modeLive {
+			t.Errorf("mode %q 2 s after a camera was plugged in", mode)
+		}
+		c.set("", nil, errors.New("gone"))
+		time.Sleep(time.Minute)
+		if got, want := shown(v), "emulated, live, camera lost"; got != want {
+			t.Errorf("the viewer saw %s, want %s", got, want)
+		}
+	})
+}
+
+// The emulated camera that was asked for stays when a real one comes.
+func TestCameraEmulated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, _ := startKeeper(t, "", "emulated", 10*time.Second)
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(3*time.Second + 100*time.Millisecond)
+		c.set("/dev/video7", nil, nil)
+		time.Sleep(3 * time.Second)
+		if opened, _ := c.history(); shown(v) != "emulated" || len(opened) > 0 {
+			t.Errorf("the viewer saw %s, the real camera was opened at %v", shown(v), opened)
+		}
+		var numbers []int
+		for _, p := range v.received() {
+			numbers = append(numbers, p.number)
+		}
+		if want := []int{1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7}; !slices.Equal(numbers, want) {
+			t.Errorf("pictures %v in 6.1 s, want %v", numbers, want)
+		}
+	})
+}
+
+// Damaged pictures are dropped and counted; a camera that sends no others has
+// to be opened anew.
+func TestCameraDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, logged := startKeeper(t, "/dev/video0", "/dev/video0", 10*time.Second)
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(time.Second + 50*time.Millisecond)
+		c.set("/dev/video0", nil, errDamaged)
+		time.Sleep(time.Second)
+		c.set("/dev/video0", nil, nil)
+		time.Sleep(time.Second)
+		if got := k.state().Damaged; got != 10 {
+			t.Errorf("%d damaged pictures counted, want 10", got)
+		}
+		if got := shown(v); got != "live" {
+			t.Errorf("the viewer saw %s, want no more than a pause", got)
+		}
+		c.set("/dev/video0", nil, errDamaged)
+		time.Sleep(3 * time.Second)
+		if got, want := shown(v), "live, camera lost"; got != want {
+			t.Errorf("the viewer saw %s, want %s", got, want)
+		}
+		if want := "/dev/video0: only damaged pictures for 2s"; !strings.Contains(logged.String(), want) {
+			t.Errorf("logged %q, want %q in it", logged, want)
+		}
+	})
+}
+
+// A snapshot from a camera that was just opened waits for its exposure.
+func TestSnapshotSettles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, _, _ := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		enter(t, k.stream)
+		defer k.stream.leave()
+		start := time.Now()
+		f, err := k.stream.fresh(t.Context(), start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.release()
+		if got, want := f.at.Sub(start), 500*time.Millisecond; got != want {
+			t.Errorf("the first snapshot was captured after %v, want the frame after %v", got, want)
+		}
+	})
+}
