@@ -156,7 +156,7 @@ type keeper struct {
 type status struct {
 	cameraInfo
 	Mode    string `json:"mode"`             // one of those below
-	Reason  string `json:"reason,omitempty"` // why it is lost
+	Reason  string `json:"reason,omitempty"` // why it is lost, or was when last seen
 	Damaged uint32 `json:"frames_damaged"`   // pictures that came and were dropped
 	Opened  uint32 `json:"times_opened"`
 }
@@ -177,7 +177,6 @@ func (k *keeper) run(ctx context.Context) {
 	}
 	pause := retryFirst
 	for k.idle == 0 || k.stream.attended(ctx) {
-		k.change(func(s *status) { s.Mode = modeStarting })
 		err := k.film(ctx)
 		if ctx.Err() != nil {
 			return
@@ -198,6 +197,7 @@ func (k *keeper) look() {
 	cam, _, err := k.open()
 	if err != nil {
 		k.say(err.Error())
+		k.change(func(s *status) { s.Reason = err.Error() })
 		return
 	}
 	cam.Close()
@@ -210,6 +210,11 @@ var dropUnused func()
 // film opens the camera and publishes its frames. It returns nil when nobody
 // watches any more, or when it was a stand-in and a device has come.
 func (k *keeper) film(ctx context.Context) error {
+	k.change(func(s *status) {
+		if s.Mode == modeIdle {
+			s.Mode = modeStarting
+		}
+	})
 	cam, d, err := k.open()
 	if err != nil {
 		return err
@@ -342,6 +347,7 @@ func (k *keeper) rest(ctx context.Context, pause time.Duration) {
 		if k.idle > 0 && k.stream.unattended() > 0 {
 			k.stream.forget()
 			k.mourned = false
+			k.change(func(s *status) { s.Mode = modeIdle })
 			return
 		}
 		select {
