@@ -293,7 +293,7 @@ func (c *client) keep() {
 	s := c.stream
 	c.kept = s.clock.Load()
 	c.rate.n += c.frames
-	c.rate.measure(c.kept)
+	c.rate.measure(c.kept, 1e6)
 	c.millihz.Store(uint32(c.rate.hertz * 1000))
 	s.mu.Lock()
 	s.totals.sent += uint64(c.frames)

@@ -237,7 +237,7 @@ func (s *stream) state() state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tick(now)
-	s.rate.measure(s.clock.Load())
+	s.rate.measure(s.clock.Load(), 3e6) // frames end it sooner, if they come
 	st := state{
 		FPS:     s.rate.hertz,
 		Frames:  s.totals.frames,

@@ -368,7 +368,7 @@ func (s *stream) close(grace time.Duration) {
 type rate struct {
 	since uint32  // microseconds, on the stream's clock; 0 before the first
 	n     uint32  // counted since then
-	hertz float32 // of the second before
+	hertz float32 // of the period before
 }
 
 // count counts one at now, in microseconds. The first only starts the clock.
@@ -378,12 +378,12 @@ func (r *rate) count(now uint32) {
 		return
 	}
 	r.n++
-	r.measure(now)
+	r.measure(now, 1e6)
 }
 
-// measure closes the second when it is over.
-func (r *rate) measure(now uint32) {
-	if span := now - r.since; r.since != 0 && span >= 1e6 {
+// measure closes the period when it is as long as that, in microseconds.
+func (r *rate) measure(now, long uint32) {
+	if span := now - r.since; r.since != 0 && span >= long {
 		r.hertz = float32(r.n) * 1e6 / float32(span)
 		r.since, r.n = now, 0
 	}
