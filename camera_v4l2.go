@@ -162,6 +162,9 @@ func (c *v4l2Camera) setFormat(want settings) error {
 	if err != nil {
 		return err
 	}
+	if len(offered) == 0 {
+		return errors.New("the camera has no picture formats")
+	}
 	for _, format := range formatsWanted {
 		if !slices.Contains(offered, format) {
 			continue
@@ -210,6 +213,7 @@ func (c *v4l2Camera) tryFormat(format string, want settings) (done bool, err err
 	c.info.Height = int(f.pix.height)
 	if format != "MJPG" && format != "JPEG" {
 		c.encoder = newEncoder(format, c.info.Width, c.info.Height, int(f.pix.bytesPerLine), want.quality)
+		c.info.Width = c.encoder.width
 	}
 	return true, nil
 }
@@ -296,8 +300,11 @@ func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 	b := &c.buffer
 	at := c.capturedAt(b)
 	dst, err := c.appendPicture(dst, b)
-	if back := c.requeue(b); back != nil {
-		return dst, at, advise(c.path, back)
+	if err != nil && err != errDamaged {
+		return dst, at, advise(c.path, err)
+	}
+	if err := c.requeue(b); err != nil {
+		return dst, at, advise(c.path, err)
 	}
 	return dst, at, err
 }
@@ -316,7 +323,7 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.another.flags&bufFlagError == 0 {
+		if c.another.flags&bufFlagError == 0 && c.another.bytesUsed > 0 {
 			c.buffer, c.another = c.another, c.buffer
 		}
 		if err := c.requeue(&c.another); err != nil {
@@ -360,8 +367,8 @@ func (c *v4l2Camera) await(ctx context.Context, b *v4l2Buffer) error {
 
 // appendPicture appends the picture in b to dst as a JPEG.
 func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2Buffer) ([]byte, error) {
-	if int(b.index) >= len(c.buffers) || int(b.bytesUsed) > len(c.buffers[b.index]) {
-		return dst, fmt.Errorf("%s: the driver returned a buffer that it does not have", c.path)
+	if int64(b.index) >= int64(len(c.buffers)) || int64(b.bytesUsed) > int64(len(c.buffers[b.index])) {
+		return dst, errors.New("the driver returned a buffer that it does not have")
 	}
 	if b.flags&bufFlagError != 0 {
 		return dst, errDamaged

@@ -8,7 +8,8 @@ import (
 // An encoder makes JPEGs of raw pictures of one format and size.
 type encoder struct {
 	view   func(raw []byte) image.Image // of a picture that is long enough
-	length int                          // of a picture, bytes
+	width  int                          // of the JPEGs, pixels
+	length int                          // of a raw picture, bytes
 	out    sliceWriter
 	opts   jpeg.Options
 }
@@ -16,9 +17,16 @@ type encoder struct {
 // newEncoder returns an encoder for the V4L2 pixel format fourcc, or nil if
 // it knows none. A row takes stride bytes, in planar formats one of luminance.
 func newEncoder(fourcc string, width, height, stride, quality int) *encoder {
-	width &^= 1 // chrominance comes for pairs of pixels
+	row := width
+	if fourcc == "YUYV" || fourcc == "UYVY" {
+		row = 2 * width
+	}
+	stride = max(stride, row) // some drivers leave it 0
+	if fourcc != "GREY" {
+		width &^= 1 // chrominance comes for pairs of pixels
+	}
 	bounds := image.Rect(0, 0, width, height)
-	e := &encoder{length: stride * height, opts: jpeg.Options{Quality: quality}}
+	e := &encoder{width: width, length: stride * height, opts: jpeg.Options{Quality: quality}}
 	switch fourcc {
 	case "YUYV":
 		e.view = viewPacked(bounds, stride, 0, 1)
@@ -115,10 +123,18 @@ func viewYU12(bounds image.Rectangle, stride int) func([]byte) image.Image {
 	}
 }
 
-// A sliceWriter appends what is written to b.
+// A sliceWriter appends what is written to b. It has the methods that spare
+// image/jpeg a buffer of its own for each picture.
 type sliceWriter struct{ b []byte }
 
 func (w *sliceWriter) Write(p []byte) (int, error) {
 	w.b = append(w.b, p...)
 	return len(p), nil
 }
+
+func (w *sliceWriter) WriteByte(c byte) error {
+	w.b = append(w.b, c)
+	return nil
+}
+
+func (w *sliceWriter) Flush() error { return nil }
