@@ -1,0 +1,529 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A fakeKernel has one camera, which behaves as its fields say. It keeps book
+// of what porthole has of it, and returns the errors that a driver would.
+type fakeKernel struct {
+	capabilities uint32 // of the device
+	deviceCaps   uint32 // of the node
+	formats      []string
+	grant        func(asked *v4l2PixFormat) // what S_FMT makes of it; nil: grants it
+	parm         v4l2CaptureParm            // as G_PARM has it
+	slowest      v4l2Fract                  // what S_PARM grants, unless it is zero
+	buffers      uint32                     // granted at most
+	size         uint32                     // of a buffer, bytes
+
+	// Each poll makes the next batch of pictures ready. When there are no
+	// more, polls time out.
+	batches [][]fakePicture
+	endless bool  // the last batch comes over and over
+	revents int16 // what polls say when a picture is ready, or always if it is not POLLIN
+
+	// fail returns the error that a call is to have. Calls that release
+	// something do so all the same.
+	fail func(call string) error
+
+	calls     []string // "open", "QUERYCAP", "REQBUFS 4", …
+	files     int      // open
+	memory    [][]byte // of the buffers
+	mapped    int      // buffers
+	queued    []uint32 // buffers, in the order in which they are filled
+	ready     []fakePicture
+	streaming bool
+}
+
+// A fakePicture is what the camera puts into a buffer.
+type fakePicture struct {
+	data   []byte
+	change func(b *v4l2Buffer) // what DQBUF is to say otherwise, if not nil
+}
+
+// newFakeKernel returns a kernel with an ordinary USB camera.
+func newFakeKernel() *fakeKernel {
+	return &fakeKernel{
+		capabilities: capVideoCapture | capStreaming | capDeviceCaps,
+		deviceCaps:   capVideoCapture | capStreaming,
+		formats:      []string{"YUYV", "MJPG"},
+		parm:         v4l2CaptureParm{capability: capTimePerFrame, timePerFrame: v4l2Fract{1, 25}},
+		buffers:      32,
+		size:         64 << 10,
+		revents:      unix.POLLIN,
+	}
+}
+
+// shows sets the pictures that come, one at a time.
+func (k *fakeKernel) shows(pictures ...[]byte) {
+	for _, data := range pictures {
+		k.batches = append(k.batches, []fakePicture{{data: data}})
+	}
+}
+
+// note writes a call down and returns the error it is to have.
+func (k *fakeKernel) note(call string) error {
+	k.calls = append(k.calls, call)
+	if k.fail == nil {
+		return nil
+	}
+	return k.fail(call)
+}
+
+// failAt returns a fail that has all the calls of that name return err.
+func failAt(name string, err error) func(string) error {
+	return func(call string) error {
+		if call, _, _ = strings.Cut(call, " "); call == name {
+			return err
+		}
+		return nil
+	}
+}
+
+func (k *fakeKernel) open(string) (int, error) {
+	if err := k.note("open"); err != nil {
+		return -1, err
+	}
+	k.files++
+	return 7, nil
+}
+
+func (k *fakeKernel) close(int) error {
+	k.files--
+	return k.note("close")
+}
+
+func (k *fakeKernel) mmap(_ int, offset int64, length int) ([]byte, error) {
+	if err := k.note("mmap"); err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	k.mapped++
+	return k.memory[offset>>16][:length], nil
+}
+
+func (k *fakeKernel) munmap([]byte) error {
+	k.mapped--
+	return os.NewSyscallError("munmap", k.note("munmap"))
+}
+
+func (k *fakeKernel) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
+	if err := k.note("poll"); err != nil {
+		return 0, os.NewSyscallError("poll", err)
+	}
+	if len(k.ready) == 0 && len(k.batches) > 0 {
+		k.ready = k.batches[0]
+		if len(k.batches) > 1 || !k.endless {
+			k.batches = k.batches[1:]
+		}
+	}
+	if len(k.ready) > 0 || k.revents != unix.POLLIN {
+		fds[0].Revents = k.revents
+		return 1, nil
+	}
+	time.Sleep(time.Duration(timeoutMillis) * time.Millisecond)
+	return 0, nil
+}
+
+func (k *fakeKernel) ioctl(_ int, request uintptr, arg unsafe.Pointer) error {
+	name := strings.TrimPrefix(requestNames[request], "VIDIOC_")
+	call := name
+	if request == vidiocReqBufs {
+		call = fmt.Sprint(name, " ", (*v4l2RequestBuffers)(arg).count)
+	}
+	err := k.note(call)
+	if err == nil {
+		err = k.serve(request, arg)
+	}
+	if err == nil || err == unix.EAGAIN {
+		return err
+	}
+	return os.NewSyscallError("ioctl(VIDIOC_"+name+")", err)
+}
+
+func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
+	switch request {
+	case vidiocQueryCap:
+		caps := (*v4l2Capability)(arg)
+		copy(caps.card[:], "Fake Webcam")
+		copy(caps.driver[:], "fakevideo")
+		caps.capabilities, caps.deviceCaps = k.capabilities, k.deviceCaps
+	case vidiocEnumFmt:
+		desc := (*v4l2FmtDesc)(arg)
+		if int(desc.index) >= len(k.formats) {
+			return unix.EINVAL
+		}
+		desc.pixelFormat = fourccCode(fmt.Sprintf("%-4s", k.formats[desc.index]))
+	case vidiocSFmt:
+		if len(k.memory) > 0 {
+			return unix.EBUSY
+		}
+		pix := &(*v4l2Format)(arg).pix
+		pix.bytesPerLine = 2 * pix.width // what YUYV has
+		if k.grant != nil {
+			k.grant(pix)
+		}
+	case vidiocGParm:
+		(*v4l2StreamParm)(arg).capture = k.parm
+	case vidiocSParm:
+		k.parm.timePerFrame = (*v4l2StreamParm)(arg).capture.timePerFrame
+		if k.slowest.numerator != 0 {
+			k.parm.timePerFrame = k.slowest
+		}
+		(*v4l2StreamParm)(arg).capture = k.parm
+	case vidiocStreamOn:
+		k.streaming = true
+	case vidiocStreamOff:
+		k.streaming, k.queued = false, nil
+	default:
+		return k.serveBuffers(request, arg)
+	}
+	return nil
+}
+
+func (k *fakeKernel) serveBuffers(request uintptr, arg unsafe.Pointer) error {
+	if request == vidiocReqBufs {
+		req := (*v4l2RequestBuffers)(arg)
+		if k.mapped > 0 {
+			return unix.EBUSY
+		}
+		req.count = min(req.count, k.buffers)
+		k.memory, k.queued = nil, nil
+		for range req.count {
+			k.memory = append(k.memory, make([]byte, k.size))
+		}
+		return nil
+	}
+	b := (*v4l2Buffer)(arg)
+	switch request {
+	case vidiocQueryBuf:
+		b.offset, b.length = uintptr(b.index<<16), k.size
+	case vidiocQBuf:
+		if int64(b.index) >= int64(len(k.memory)) || slices.Contains(k.queued, b.index) {
+			return unix.EINVAL
+		}
+		k.queued = append(k.queued, b.index)
+		clear(k.memory[b.index]) // the next picture comes at any time
+	case vidiocDQBuf:
+		if !k.streaming {
+			return unix.EINVAL
+		}
+		if len(k.ready) == 0 || len(k.queued) == 0 {
+			return unix.EAGAIN
+		}
+		picture := k.ready[0]
+		k.ready = k.ready[1:]
+		b.index, b.length = k.queued[0], k.size
+		k.queued = slices.Delete(k.queued, 0, 1)
+		b.bytesUsed = uint32(copy(k.memory[b.index], picture.data))
+		if picture.change != nil {
+			picture.change(b)
+		}
+	}
+	return nil
+}
+
+// hasFlags is a change that sets flags of a buffer.
+func hasFlags(flags uint32) func(*v4l2Buffer) {
+	return func(b *v4l2Buffer) { b.flags |= flags }
+}
+
+const fakePath = "/dev/video7"
+
+// smallSize keeps slow boards, and emulated ones, from being busy for long.
+var smallSize = settings{camera: "auto", width: 320, height: 180, quality: 80}
+
+// openFake opens the camera of k. When the test ends it is closed, and nothing
+// may be left of it.
+func openFake(t *testing.T, k *fakeKernel) *v4l2Camera {
+	t.Helper()
+	c, err := openNode(k, fakePath, smallSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		k.checkReleased(t)
+	})
+	return c.(*v4l2Camera)
+}
+
+func (k *fakeKernel) checkReleased(t *testing.T) {
+	t.Helper()
+	if k.files != 0 || k.mapped != 0 {
+		t.Errorf("%d files are open and %d buffers mapped, want none", k.files, k.mapped)
+	}
+}
+
+// captureOne returns the next picture of c.
+func captureOne(c camera) ([]byte, error) {
+	picture, _, err := c.Capture(context.Background(), nil)
+	return picture, err
+}
+
+// session opens the camera of k, captures pictures and closes it. It returns
+// the first error.
+func session(k *fakeKernel, pictures int) error {
+	c, err := openNode(k, fakePath, smallSize)
+	if err != nil {
+		return err
+	}
+	for range pictures {
+		if _, err = captureOne(c); err != nil {
+			break
+		}
+	}
+	return cmp.Or(err, c.Close())
+}
+
+func TestV4L2Calls(t *testing.T) {
+	k := newFakeKernel()
+	k.shows(picture1, picture2)
+	if err := session(k, 2); err != nil {
+		t.Fatal(err)
+	}
+	want := "open QUERYCAP ENUM_FMT ENUM_FMT ENUM_FMT S_FMT G_PARM S_PARM REQBUFS 4" +
+		strings.Repeat(" QUERYBUF mmap QBUF", 4) +
+		" STREAMON" +
+		strings.Repeat(" poll DQBUF DQBUF QBUF", 2) +
+		" STREAMOFF munmap munmap munmap munmap REQBUFS 0 close"
+	if got := strings.Join(k.calls, " "); got != want {
+		t.Errorf("calls:\ngot  %s\nwant %s", got, want)
+	}
+}
+
+// Whichever call fails: it is reported, and everything is given back.
+func TestV4L2EachCallFails(t *testing.T) {
+	tests := []struct {
+		name   string
+		err    error
+		always bool // from then on
+	}{
+		{"once", unix.EIO, false},
+		{"unplugged", unix.ENODEV, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				k := newFakeKernel()
+				k.shows(picture1, picture2)
+				failed := ""
+				k.fail = func(call string) error {
+					if len(k.calls) == n {
+						failed = call
+					}
+					if len(k.calls) == n || len(k.calls) > n && test.always {
+						return test.err
+					}
+					return nil
+				}
+				err := session(k, 2)
+				if failed == "" {
+					return // there are no more calls
+				}
+				if !errors.Is(err, test.err) {
+					t.Errorf("got error %v, want %v", err, test.err)
+				}
+				k.checkReleased(t)
+				if t.Failed() {
+					t.Fatalf("that was with call %d, %s, failing; all calls: %q", n, failed, k.calls)
+				}
+			}
+		})
+	}
+}
+
+func TestV4L2Errors(t *testing.T) {
+	tests := []struct {
+		call string
+		err  error
+		want string
+	}{
+		{"open", unix.EACCES, "/dev/video7: permission denied: run as root or add this user to the group video (permission denied)"},
+		{"open", unix.EPERM, "/dev/video7: permission denied: run as root or add this user to the group video (operation not permitted)"},
+		{"open", unix.ENOENT, "/dev/video7: no such device: is it plugged in?"},
+		{"open", unix.ENXIO, "/dev/video7: no such device: is it plugged in?"},
+		{"open", unix.EBUSY, "/dev/video7: in use by another program (device or resource busy)"},
+		{"QUERYCAP", unix.ENOTTY, "/dev/video7: not a video device"},
+		{"S_FMT", unix.EBUSY, "/dev/video7: in use by another program (ioctl(VIDIOC_S_FMT): device or resource busy)"},
+		{"REQBUFS", unix.EBUSY, "/dev/video7: in use by another program (ioctl(VIDIOC_REQBUFS): device or resource busy)"},
+		{"mmap", unix.ENOMEM, "/dev/video7: mmap: cannot allocate memory"},
+		{"STREAMON", unix.ENOSPC, "/dev/video7: not enough USB bandwidth: try a smaller -size, or one camera fewer on this port (ioctl(VIDIOC_STREAMON): no space left on device)"},
+		{"STREAMON", unix.EINVAL, "/dev/video7: ioctl(VIDIOC_STREAMON): invalid argument"},
+		{"DQBUF", unix.ENODEV, "/dev/video7: the camera is gone: was it unplugged? (ioctl(VIDIOC_DQBUF): no such device)"},
+		{"DQBUF", unix.EIO, "/dev/video7: ioctl(VIDIOC_DQBUF): input/output error"},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("%s %v", test.call, test.err), func(t *testing.T) {
+			k := newFakeKernel()
+			k.shows(picture1)
+			k.fail = failAt(test.call, test.err)
+			err := session(k, 1)
+			if err == nil || err.Error() != test.want {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+			missing := test.err == unix.ENOENT || test.err == unix.ENXIO || test.err == unix.ENOTTY
+			if got := errors.Is(err, fs.ErrNotExist); got != missing {
+				t.Errorf("%v: matches fs.ErrNotExist: got %v, want %v", err, got, missing)
+			}
+		})
+	}
+}
+
+// A driver that tells nonsense must not bring the program down.
+func TestV4L2Nonsense(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(b *v4l2Buffer)
+	}{
+		{"buffer 4 of 4", func(b *v4l2Buffer) { b.index = 4 }},
+		{"buffer 2^32-1", func(b *v4l2Buffer) { b.index = 1<<32 - 1 }},
+		{"one byte too many", func(b *v4l2Buffer) { b.bytesUsed = b.length + 1 }},
+		{"2^31 bytes", func(b *v4l2Buffer) { b.bytesUsed = 1 << 31 }},
+		{"2^32-1 bytes", func(b *v4l2Buffer) { b.bytesUsed = 1<<32 - 1 }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.batches = [][]fakePicture{{{picture1, test.change}}}
+			_, err := captureOne(openFake(t, k))
+			if err == nil || errors.Is(err, errDamaged) {
+				t.Errorf("got error %v, want one that has the camera opened anew", err)
+			}
+		})
+	}
+}
+
+func TestV4L2Stall(t *testing.T) {
+	tests := []struct {
+		name string
+		rate v4l2Fract
+		want time.Duration
+	}{
+		{"ordinary rate", v4l2Fract{1, 30}, 2 * time.Second},
+		{"a picture in 4 s", v4l2Fract{4, 1}, 20 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeKernel()
+				k.slowest = test.rate
+				k.shows(picture1)
+				c := openFake(t, k)
+				if _, err := captureOne(c); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				_, err := captureOne(c)
+				took := time.Since(start)
+				want := fmt.Sprintf("%s: no picture for %v: the camera stalled", fakePath, test.want)
+				if err == nil || err.Error() != want {
+					t.Errorf("got error %v, want %s", err, want)
+				}
+				if took < test.want || took > test.want+2*pollStep {
+					t.Errorf("gave up after %v, want %v", took, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestV4L2Cancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := openFake(t, newFakeKernel())
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, _, err := c.Capture(ctx, nil)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got error %v, want %v", err, context.DeadlineExceeded)
+		}
+		if took, most := time.Since(start), 500*time.Millisecond+pollStep; took > most {
+			t.Errorf("Capture took %v, want at most %v", took, most)
+		}
+	})
+}
+
+// A stream that is stopped makes poll return at once, always.
+func TestV4L2StreamStopped(t *testing.T) {
+	k := newFakeKernel()
+	k.revents = unix.POLLERR
+	_, err := captureOne(openFake(t, k))
+	if want := fakePath + ": the camera stopped streaming"; err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
+func TestV4L2Capture(t *testing.T) {
+	damaged := fakePicture{picture1, hasFlags(bufFlagError)}
+	tests := []struct {
+		name  string
+		ready []fakePicture // at once
+		want  []byte        // nil: errDamaged
+	}{
+		{"one", []fakePicture{{data: picture1}}, picture1},
+		{"the newest of three", []fakePicture{{data: picture1}, {data: picture2}, {data: picture3}}, picture3},
+		{"padding", []fakePicture{{data: append(bytes.Clone(picture1), make([]byte, 5000)...)}}, picture1},
+		{"ERROR flag", []fakePicture{damaged}, nil},
+		{"the newest has the ERROR flag", []fakePicture{{data: picture2}, damaged}, picture2},
+		{"the oldest has the ERROR flag", []fakePicture{damaged, {data: picture2}}, picture2},
+		{"empty", []fakePicture{{}}, nil},
+		{"truncated", []fakePicture{{data: picture1[:len(picture1)/2]}}, nil},
+		{"no JPEG", []fakePicture{{data: make([]byte, 5000)}}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.batches = [][]fakePicture{test.ready}
+			k.shows(picture3)
+			c := openFake(t, k)
+			got, err := captureOne(c)
+			if (err == nil) != (test.want != nil) || err != nil && !errors.Is(err, errDamaged) {
+				t.Errorf("got error %v, want errDamaged: %v", err, test.want == nil)
+			}
+			if !bytes.Equal(got, test.want) {
+				t.Errorf("got another picture, of %d bytes, want %d", len(got), len(test.want))
+			}
+			if len(k.queued) != buffersJPEG {
+				t.Errorf("%d buffers are queued, want %d", len(k.queued), buffersJPEG)
+			}
+			if got, err := captureOne(c); err != nil || !bytes.Equal(got, picture3) {
+				t.Errorf("the next picture: got %d bytes, error %v; want %d bytes", len(got), err, len(picture3))
+			}
+		})
+	}
+}
+
+func TestV4L2CaptureAllocates(t *testing.T) {
+	k := newFakeKernel()
+	k.batches = [][]fakePicture{{{data: picture1}, {data: picture2}}}
+	k.endless = true
+	c := openFake(t, k)
+	dst := make([]byte, 0, k.size)
+	allocs := testing.AllocsPerRun(100, func() {
+		k.calls = k.calls[:0]
+		if _, _, err := c.Capture(t.Context(), dst); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("got %v allocations per picture, want none", allocs)
+	}
+}

@@ -1,0 +1,271 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What C gives for linux/videodev2.h, where int and long have 64 and 32 bits.
+func TestV4L2Layout(t *testing.T) {
+	tests := []struct {
+		name           string
+		got            uintptr
+		want64, want32 uintptr
+	}{
+		{"VIDIOC_QUERYCAP", vidiocQueryCap, 0x80685600, 0x80685600},
+		{"VIDIOC_ENUM_FMT", vidiocEnumFmt, 0xc0405602, 0xc0405602},
+		{"VIDIOC_S_FMT", vidiocSFmt, 0xc0d05605, 0xc0cc5605},
+		{"VIDIOC_REQBUFS", vidiocReqBufs, 0xc0145608, 0xc0145608},
+		{"VIDIOC_QUERYBUF", vidiocQueryBuf, 0xc0585609, 0xc0445609},
+		{"VIDIOC_QBUF", vidiocQBuf, 0xc058560f, 0xc044560f},
+		{"VIDIOC_DQBUF", vidiocDQBuf, 0xc0585611, 0xc0445611},
+		{"VIDIOC_STREAMON", vidiocStreamOn, 0x40045612, 0x40045612},
+		{"VIDIOC_STREAMOFF", vidiocStreamOff, 0x40045613, 0x40045613},
+		{"VIDIOC_G_PARM", vidiocGParm, 0xc0cc5615, 0xc0cc5615},
+		{"VIDIOC_S_PARM", vidiocSParm, 0xc0cc5616, 0xc0cc5616},
+
+		{"sizeof v4l2_format", unsafe.Sizeof(v4l2Format{}), 208, 204},
+		{"sizeof v4l2_buffer", unsafe.Sizeof(v4l2Buffer{}), 88, 68},
+		{"v4l2_capability.capabilities", unsafe.Offsetof(v4l2Capability{}.capabilities), 84, 84},
+		{"v4l2_fmtdesc.pixelformat", unsafe.Offsetof(v4l2FmtDesc{}.pixelFormat), 44, 44},
+		{"v4l2_format.fmt.pix", unsafe.Offsetof(v4l2Format{}.pix), 8, 4},
+		{"v4l2_pix_format.bytesperline", unsafe.Offsetof(v4l2PixFormat{}.bytesPerLine), 16, 16},
+		{"v4l2_captureparm.timeperframe", unsafe.Offsetof(v4l2CaptureParm{}.timePerFrame), 8, 8},
+		{"v4l2_streamparm.parm.capture", unsafe.Offsetof(v4l2StreamParm{}.capture), 4, 4},
+		{"v4l2_buffer.bytesused", unsafe.Offsetof(v4l2Buffer{}.bytesUsed), 8, 8},
+		{"v4l2_buffer.flags", unsafe.Offsetof(v4l2Buffer{}.flags), 12, 12},
+		{"v4l2_buffer.timestamp", unsafe.Offsetof(v4l2Buffer{}.timestamp), 24, 20},
+		{"v4l2_buffer.memory", unsafe.Offsetof(v4l2Buffer{}.memory), 60, 48},
+		{"v4l2_buffer.m.offset", unsafe.Offsetof(v4l2Buffer{}.offset), 64, 52},
+		{"v4l2_buffer.length", unsafe.Offsetof(v4l2Buffer{}.length), 72, 56},
+		{"v4l2_buffer.request_fd", unsafe.Offsetof(v4l2Buffer{}.requestFD), 80, 64},
+	}
+	for _, test := range tests {
+		want := test.want64
+		if unsafe.Sizeof(uintptr(0)) == 4 {
+			want = test.want32
+		}
+		if test.got != want {
+			t.Errorf("%s: got %#x, want %#x", test.name, test.got, want)
+		}
+	}
+}
+
+func TestV4L2Capabilities(t *testing.T) {
+	const (
+		output      = 0x00000002 // V4L2_CAP_VIDEO_OUTPUT
+		metaCapture = 0x00800000 // V4L2_CAP_META_CAPTURE
+	)
+	const camera = capVideoCapture | capStreaming
+	tests := []struct {
+		name         string
+		device, node uint32
+		want         string // in the error; "" for a camera
+		missing      bool   // matches fs.ErrNotExist
+	}{
+		{"camera", camera | capDeviceCaps, camera, "", false},
+		{"camera with metadata", camera | metaCapture | capDeviceCaps, camera, "", false},
+		{"its metadata node", camera | metaCapture | capDeviceCaps, metaCapture | capStreaming, "another kind", true},
+		{"old driver", camera, 0, "", false},
+		{"old driver, output", output | capStreaming, camera, "another kind", true},
+		{"encoder", capVideoM2M | capStreaming | capDeviceCaps, capVideoM2M | capStreaming, "another kind", true},
+		{"encoder, as before V4L2_CAP_VIDEO_M2M", camera | output | capVideoM2M, 0, "another kind", true},
+		{"only read()", capVideoCapture | capDeviceCaps, capVideoCapture, "cannot stream", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.capabilities, k.deviceCaps = test.device, test.node
+			err := session(k, 0)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want one with %q", err, test.want)
+			}
+			if got := errors.Is(err, fs.ErrNotExist); got != test.missing {
+				t.Errorf("%v: matches fs.ErrNotExist: got %v, want %v", err, got, test.missing)
+			}
+			k.checkReleased(t)
+		})
+	}
+}
+
+func TestV4L2Formats(t *testing.T) {
+	tests := []struct {
+		name    string
+		offered string
+		granted string // in place of any other that is asked for
+		want    string // or the end of the error
+	}{
+		{"JPEG before raw", "YUYV MJPG", "", "MJPG"},
+		{"still JPEG", "JPEG GREY", "", "JPEG"},
+		{"best raw", "GREY H264 UYVY", "", "UYVY"},
+		{"driver changes it", "MJPG YUYV", "YUYV", "YUYV"},
+		{"none in common", "H264 Y16 RGB3", "", "no picture format in common: the camera has H264 Y16 RGB3, we know MJPG JPEG YUYV UYVY NV12 YU12 GREY"},
+		{"driver changes all", "MJPG YUYV", "H264", "no picture format in common: the camera has MJPG YUYV, we know MJPG JPEG YUYV UYVY NV12 YU12 GREY"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.formats = strings.Fields(test.offered)
+			if test.granted != "" {
+				k.grant = func(pix *v4l2PixFormat) { pix.pixelFormat = fourccCode(test.granted) }
+			}
+			c, err := openNode(k, fakePath, smallSize)
+			if err != nil {
+				if want := fakePath + ": " + test.want; err.Error() != want || errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("got error %v, want %s", err, want)
+				}
+				return
+			}
+			defer c.Close()
+			if got := c.Info().Format; got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// What the driver grants counts, not what it was asked for.
+func TestV4L2Granted(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(k *fakeKernel)
+		want   string
+	}{
+		{"as asked", func(*fakeKernel) {}, "320x180 MJPG at 30 fps"},
+		{"another size", func(k *fakeKernel) {
+			k.grant = func(pix *v4l2PixFormat) { pix.width, pix.height = 352, 288 }
+		}, "352x288 MJPG at 30 fps"},
+		{"another rate", func(k *fakeKernel) { k.slowest = v4l2Fract{1001, 15000} }, "320x180 MJPG at 14.99 fps"},
+		{"a rate that cannot be set", func(k *fakeKernel) { k.parm.capability = 0 }, "320x180 MJPG at 25 fps"},
+		{"no known rate", func(k *fakeKernel) { k.parm = v4l2CaptureParm{} }, "320x180 MJPG"},
+		{"no G_PARM", func(k *fakeKernel) { k.fail = failAt("G_PARM", unix.ENOTTY) }, "320x180 MJPG"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			test.change(k)
+			info := openFake(t, k).Info()
+			if got, want := info.String(), fakePath+" (Fake Webcam, fakevideo): "+test.want; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if math.IsNaN(info.FPS) { // which JSON does not have
+				t.Errorf("got a rate of %v, want a number", info.FPS)
+			}
+		})
+	}
+}
+
+func TestV4L2Buffers(t *testing.T) {
+	tests := []struct {
+		name    string
+		format  string
+		granted uint32 // at most
+		want    int
+	}{
+		{"JPEG", "MJPG", 32, buffersJPEG},
+		{"raw", "YUYV", 32, buffersRaw},
+		{"fewer", "MJPG", 2, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.formats, k.buffers = []string{test.format}, test.granted
+			openFake(t, k)
+			if k.mapped != test.want || len(k.queued) != test.want {
+				t.Errorf("%d are mapped and %d queued, want %d", k.mapped, len(k.queued), test.want)
+			}
+		})
+	}
+	k := newFakeKernel()
+	k.buffers = 0
+	err := session(k, 0)
+	if want := fakePath + ": the driver has no memory for pictures: try a smaller -size"; err == nil || err.Error() != want {
+		t.Errorf("none: got error %v, want %s", err, want)
+	}
+}
+
+// Raw pictures are encoded, as large as Info says.
+func TestV4L2Raw(t *testing.T) {
+	tests := []struct {
+		name      string
+		format    string
+		width     int
+		row, told int // bytes in a row, as it is and as the driver says
+	}{
+		{"YUYV", "YUYV", 64, 128, 128},
+		{"YUYV, padded rows", "YUYV", 64, 140, 140},
+		{"YUYV, rows of 0 bytes", "YUYV", 64, 128, 0},
+		{"NV12, padded rows", "NV12", 50, 64, 64},
+		{"GREY, odd width", "GREY", 51, 51, 51},
+		{"YU12, odd width", "YU12", 51, 52, 52},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.formats = []string{test.format}
+			s := scene{width: test.width, height: 30}
+			k.grant = func(pix *v4l2PixFormat) {
+				pix.width, pix.height, pix.bytesPerLine = uint32(s.width), uint32(s.height), uint32(test.told)
+			}
+			k.shows(s.draw(test.format, test.row), make([]byte, 1000))
+			c := openFake(t, k)
+			picture, err := captureOne(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.width = c.Info().Width
+			s.compare(t, picture)
+			if _, err := captureOne(c); !errors.Is(err, errDamaged) {
+				t.Errorf("too short: got error %v, want errDamaged", err)
+			}
+		})
+	}
+}
+
+// The time of a picture is the driver's, if the driver's clock is known.
+func TestV4L2Time(t *testing.T) {
+	const age = 30 * time.Millisecond
+	tests := []struct {
+		name  string
+		flags uint32
+		age   time.Duration // as the driver says
+		want  time.Duration
+	}{
+		{"monotonic", bufFlagTimestampMonotonic, age, age},
+		{"unknown clock", 0, age, 0},
+		{"copied from elsewhere", 0x4000, age, 0}, // V4L2_BUF_FLAG_TIMESTAMP_COPY
+		{"in the future", bufFlagTimestampMonotonic, -age, 0},
+		{"from an hour ago", bufFlagTimestampMonotonic, time.Hour, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeKernel()
+				c := openFake(t, k)
+				k.batches = [][]fakePicture{nil, {{picture1, func(b *v4l2Buffer) {
+					now := c.monotonic + time.Since(c.wall)
+					b.timestamp = unix.NsecToTimeval(int64(now - test.age))
+					b.flags |= test.flags
+				}}}}
+				_, at, err := c.Capture(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Timestamps are in microseconds.
+				if got := time.Since(at); (got - test.want).Abs() > time.Microsecond {
+					t.Errorf("the picture is %v old, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
