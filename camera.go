@@ -168,10 +168,13 @@ const (
 	modeLost     = "lost"
 )
 
+func newKeeper(s *stream, want settings, idle time.Duration, logger *log.Logger) *keeper {
+	return &keeper{stream: s, want: want, idle: idle, log: logger, status: status{Mode: modeIdle}}
+}
+
 // run keeps the camera until ctx ends.
 func (k *keeper) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, k.stream.wake)()
-	k.change(func(s *status) { s.Mode = modeIdle })
 	if k.idle > 0 {
 		k.look()
 	}
@@ -278,7 +281,7 @@ func (k *keeper) frame(ctx context.Context, cam camera, settled time.Time) (time
 // reason to show another.
 func (k *keeper) open() (camera, driver, error) {
 	k.devices = allDevices()
-	var missing error
+	var missing error = notThere(k.want.camera + ": there is no driver for this camera here")
 	for _, d := range drivers {
 		if !k.wants(d) {
 			continue

@@ -37,7 +37,7 @@ func openEmulated(_ string, want settings) (camera, error) {
 	return &emulatedCamera{
 		pictures: [3][]byte{picture1, picture2, picture3},
 		fps:      fps,
-		ticker:   time.NewTicker(time.Duration(float64(time.Second) / fps)),
+		ticker:   time.NewTicker(time.Duration(min(1/fps, 3600) * float64(time.Second))),
 	}, nil
 }
 

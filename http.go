@@ -169,7 +169,6 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
 	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
 	w.Write(f.jpeg)
 }
 

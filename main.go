@@ -62,6 +62,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -85,11 +86,13 @@ func main() {
 // run is the program. It returns the exit code: 0 after help and after a
 // signal, 1 when something failed, 2 when the arguments are wrong.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, err := parseArgs(args, stderr)
+	opts, usage, err := parseArgs(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
 		return 0
 	case err != nil:
+		fmt.Fprintln(stderr, "porthole:", err)
 		return 2
 	case opts.version:
 		fmt.Fprintln(stdout, "porthole", version())
@@ -131,37 +134,40 @@ type options struct {
 	version    bool
 }
 
-// parseArgs reads the flags. What is wrong with them is printed to stderr.
-func parseArgs(args []string, stderr io.Writer) (options, error) {
-	o := options{settings: settings{width: 640, height: 480}}
+// parseArgs reads the flags. It also returns the text that explains them.
+func parseArgs(args []string) (o options, usage string, err error) {
+	o.width, o.height = 640, 480
+	var text strings.Builder
+	text.WriteString("Usage: porthole [flags]\n\nShows the camera in any browser. No flag is needed.\n\n")
 	flags := flag.NewFlagSet("porthole", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // run prints errors, in a line of its own
+	flags.Usage = func() {}
 	flags.StringVar(&o.listen, "listen", ":5000", "`address` to listen on: host:port, :port or unix:/path")
-	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+strings.Join(cameraNames(), ", "))
+	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice())
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
-	if err := flags.Parse(args); err != nil {
-		return o, err
-	}
-	err := o.check()
-	if flags.NArg() > 0 {
+	err = flags.Parse(args)
+	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "porthole:", err)
+	if err == nil {
+		err = o.check()
 	}
-	return o, err
+	flags.SetOutput(&text)
+	flags.PrintDefaults()
+	return o, text.String(), err
 }
 
 // check reports what is out of range.
 func (o *options) check() error {
-	switch names := cameraNames(); {
-	case !slices.Contains(names, o.camera) && o.device() == "":
-		return fmt.Errorf("-camera %s: must be one of %s", o.camera, strings.Join(names, ", "))
+	names, devices := cameraNames()
+	switch {
+	case !slices.Contains(names, o.camera) && (o.device() == "" || !devices):
+		return fmt.Errorf("-camera %s: must be %s", o.camera, cameraChoice())
 	case !(o.fps >= 0 && o.fps <= 240):
 		return fmt.Errorf("-fps %v: must be from 0 to 240", o.fps)
 	case o.quality < 1 || o.quality > 100:
@@ -197,7 +203,7 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newStream(o.maxClients)
-	k := &keeper{stream: s, want: o.settings, idle: o.idle, log: logger}
+	k := newKeeper(s, o.settings, o.idle, logger)
 	var background sync.WaitGroup
 	background.Go(func() { k.run(ctx) })
 	background.Go(func() { s.repeat(ctx) })
@@ -206,6 +212,7 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 		Handler:           newHandler(s, k),
 		ErrorLog:          logger,
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      snapshotPatience + patience, // the stream has its own
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -226,16 +233,25 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	return err
 }
 
-// cameraNames lists what -camera can be.
-func cameraNames() []string {
-	names := []string{"auto"}
+// cameraNames lists the names that -camera can be, and tells whether it can be
+// a device, too.
+func cameraNames() (names []string, devices bool) {
+	names = []string{"auto"}
 	for _, d := range drivers {
 		names = append(names, d.name)
-		if d.devices != nil {
-			names = append(names, "/dev/video0")
-		}
+		devices = devices || d.devices != nil
 	}
-	return names
+	return names, devices
+}
+
+// cameraChoice says in words what -camera can be.
+func cameraChoice() string {
+	names, devices := cameraNames()
+	choice := strings.Join(names, ", ")
+	if devices {
+		choice += " or a device like /dev/video0"
+	}
+	return choice
 }
 
 // listen opens the listening socket: unix:/path, or a TCP address.
@@ -257,8 +273,12 @@ func listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes a unix socket that nobody listens on any more.
+// removeStale removes a unix socket that nobody listens on any more. Other
+// files refuse a connection too, and must not be lost.
 func removeStale(path string) {
+	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
+		return
+	}
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
 	} else if errors.Is(err, syscall.ECONNREFUSED) {
@@ -280,9 +300,15 @@ func addresses(a net.Addr) []string {
 	urls := []string{"http://localhost:" + port + "/"}
 	interfaces, _ := net.InterfaceAddrs()
 	for _, i := range interfaces {
-		if n, ok := i.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+		if n, ok := i.(*net.IPNet); ok && reachable(n.IP) {
 			urls = append(urls, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
 		}
 	}
 	return urls
+}
+
+// reachable reports whether others can reach this machine at ip: 169.254.x.x
+// included, which is all that a Zero on a USB cable may have.
+func reachable(ip net.IP) bool {
+	return ip.IsGlobalUnicast() || ip.To4() != nil && ip.IsLinkLocalUnicast()
 }
