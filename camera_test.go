@@ -93,12 +93,8 @@ func startKeeper(t *testing.T, device, want string, idle time.Duration) (k *keep
 	register(driver{name: "fake", rank: 1, settle: 450 * time.Millisecond, open: c.open, devices: c.devices})
 
 	logged = new(bytes.Buffer)
-	k = &keeper{
-		stream: startStream(t),
-		want:   settings{camera: want, width: 640, height: 480, quality: 80},
-		idle:   idle,
-		log:    log.New(logged, "", 0),
-	}
+	settings := settings{camera: want, width: 640, height: 480, quality: 80}
+	k = newKeeper(startStream(t), settings, idle, log.New(logged, "", 0))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan bool)
 	go func() {
