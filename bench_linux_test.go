@@ -115,6 +115,7 @@ func cpuTime(t testing.TB) time.Duration {
 func BenchmarkSlowLink(b *testing.B) {
 	here, there := slowLink(b)
 	porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", "10.0.0.1:5000")
+	porthole.Stderr = nil // it would be among the figures
 	startProcess(b, inNamespace(porthole, here))
 	viewer := inNamespace(helper(b, "ages", "10.0.0.1:5000", strconv.Itoa(b.N+10)), there) // it waits for porthole
 	start := time.Now()
