@@ -3,12 +3,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -90,6 +88,7 @@ type v4l2Camera struct {
 	pix     v4l2PixFormat // granted
 	encoder *encoder      // nil when the camera sends JPEG
 	buffers [][]byte
+	time64  bool // buffers are v4l2BufferTime64
 
 	// Set when streaming starts: the same moment on two clocks, of which
 	// one is the driver's.
@@ -102,6 +101,7 @@ type v4l2Camera struct {
 	fds     [1]unix.PollFd
 	buffer  v4l2Buffer // the picture in hand
 	another v4l2Buffer // a newer one
+	wide    v4l2BufferTime64
 }
 
 // openNode opens the video node at path and makes it ready to stream.
@@ -130,6 +130,7 @@ func (c *v4l2Camera) prepare(want settings) error {
 	if err := c.setRate(want); err != nil {
 		return err
 	}
+	c.subscribe()
 	return c.mapBuffers()
 }
 
@@ -156,88 +157,12 @@ func (c *v4l2Camera) checkCaps() error {
 	return nil
 }
 
-// setFormat sets the best format the camera has, at about the wanted size.
-func (c *v4l2Camera) setFormat(want settings) error {
-	offered, err := c.formats()
-	if err != nil {
-		return err
-	}
-	if len(offered) == 0 {
-		return errors.New("the camera has no picture formats")
-	}
-	for _, format := range formatsWanted {
-		if !slices.Contains(offered, format) {
-			continue
-		}
-		if done, err := c.tryFormat(format, want); done || err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("no picture format in common: the camera has %s, we know %s",
-		strings.Join(offered, " "), strings.Join(formatsWanted, " "))
-}
-
-// formats lists the pixel formats the camera has.
-func (c *v4l2Camera) formats() ([]string, error) {
-	var all []string
-	for {
-		desc := v4l2FmtDesc{index: uint32(len(all)), typ: bufTypeVideoCapture}
-		err := c.ioctl(vidiocEnumFmt, unsafe.Pointer(&desc))
-		if errors.Is(err, unix.EINVAL) {
-			return all, nil // past the last
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, fourcc(desc.pixelFormat))
-	}
-}
-
-// tryFormat sets a format. The driver grants what it can: the size may be
-// another, and if the format is, done is false.
-func (c *v4l2Camera) tryFormat(format string, want settings) (done bool, err error) {
-	f := v4l2Format{typ: bufTypeVideoCapture}
-	f.pix.width = uint32(want.width)
-	f.pix.height = uint32(want.height)
-	f.pix.pixelFormat = fourccCode(format)
-	f.pix.field = fieldAny
-	if err := c.ioctl(vidiocSFmt, unsafe.Pointer(&f)); err != nil {
-		return false, err
-	}
-	if fourcc(f.pix.pixelFormat) != format {
-		return false, nil
-	}
-	c.pix = f.pix
-	c.info.Format = format
-	c.info.Width = int(f.pix.width)
-	c.info.Height = int(f.pix.height)
-	if format != "MJPG" && format != "JPEG" {
-		c.encoder = newEncoder(format, c.info.Width, c.info.Height, int(f.pix.bytesPerLine), want.quality)
-		c.info.Width = c.encoder.width
-	}
-	return true, nil
-}
-
-// setRate asks for the wanted frame rate, where there is one to ask for, and
-// notes what was granted.
-func (c *v4l2Camera) setRate(want settings) error {
-	p := v4l2StreamParm{typ: bufTypeVideoCapture}
-	if err := c.ioctl(vidiocGParm, unsafe.Pointer(&p)); err != nil {
-		if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) {
-			return nil // this camera has one rate and does not say which
-		}
-		return err
-	}
-	if p.capture.capability&capTimePerFrame != 0 {
-		p.capture.timePerFrame = v4l2Fract{1000, uint32(math.Round(1000 * cmp.Or(want.fps, 30)))}
-		if err := c.ioctl(vidiocSParm, unsafe.Pointer(&p)); err != nil {
-			return err
-		}
-	}
-	if t := p.capture.timePerFrame; t.numerator != 0 {
-		c.info.FPS = float64(t.denominator) / float64(t.numerator)
-	}
-	return nil
+// subscribe asks to be told when the source of the pictures changes: converters
+// from HDMI do, when another resolution comes in. Most cameras have no such
+// event and say EINVAL or ENOTTY.
+func (c *v4l2Camera) subscribe() {
+	s := v4l2EventSubscription{typ: eventSourceChange}
+	c.ioctl(vidiocSubscribeEvent, unsafe.Pointer(&s))
 }
 
 // mapBuffers gets buffers from the driver, maps them and hands them back to be
@@ -252,7 +177,7 @@ func (c *v4l2Camera) mapBuffers() error {
 	}
 	for i := range req.count {
 		b := v4l2Buffer{index: i, typ: bufTypeVideoCapture, memory: memoryMmap}
-		if err := c.ioctl(vidiocQueryBuf, unsafe.Pointer(&b)); err != nil {
+		if err := c.bufferIoctl(vidiocQueryBuf, &b); err != nil {
 			return err
 		}
 		mapped, err := c.kernel.mmap(c.fd, int64(b.offset), int(b.length))
@@ -340,15 +265,19 @@ func (c *v4l2Camera) await(ctx context.Context, b *v4l2Buffer) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c.fds[0] = unix.PollFd{Fd: int32(c.fd), Events: unix.POLLIN}
+		c.fds[0] = unix.PollFd{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLPRI}
 		n, err := c.kernel.poll(c.fds[:], int(pollStep/time.Millisecond))
 		if err != nil {
 			return err
 		}
 		if n > 0 {
+			revents := c.fds[0].Revents
+			if revents&(unix.POLLPRI|unix.POLLERR) == unix.POLLPRI {
+				return errors.New("the source of the picture has changed")
+			}
 			// Also after POLLERR: the error of VIDIOC_DQBUF says why.
 			err := c.dequeue(b)
-			if err == unix.EAGAIN && c.fds[0].Revents&unix.POLLIN == 0 {
+			if err == unix.EAGAIN && revents&unix.POLLIN == 0 {
 				return errors.New("the camera stopped streaming")
 			}
 			if err != unix.EAGAIN {
@@ -415,12 +344,30 @@ func (c *v4l2Camera) Close() error {
 // dequeue takes the next picture into b; unix.EAGAIN when there is none.
 func (c *v4l2Camera) dequeue(b *v4l2Buffer) error {
 	*b = v4l2Buffer{typ: bufTypeVideoCapture, memory: memoryMmap}
-	return c.ioctl(vidiocDQBuf, unsafe.Pointer(b))
+	return c.bufferIoctl(vidiocDQBuf, b)
 }
 
 // requeue gives the buffer of b back to be filled.
 func (c *v4l2Camera) requeue(b *v4l2Buffer) error {
-	return c.ioctl(vidiocQBuf, unsafe.Pointer(b))
+	return c.bufferIoctl(vidiocQBuf, b)
+}
+
+// bufferIoctl makes a call about a buffer, in the layout that the kernel has
+// for it: on 32 bit there are two.
+func (c *v4l2Camera) bufferIoctl(request uintptr, b *v4l2Buffer) error {
+	if !c.time64 {
+		err := c.ioctl(request, unsafe.Pointer(b))
+		if !timeIs32 || !errors.Is(err, unix.ENOTTY) {
+			return err
+		}
+		c.time64 = true
+	}
+	c.wide.set(b)
+	if err := c.ioctl(time64Request(request), unsafe.Pointer(&c.wide)); err != nil {
+		return err
+	}
+	c.wide.get(b)
+	return nil
 }
 
 func (c *v4l2Camera) ioctl(request uintptr, arg unsafe.Pointer) error {
@@ -444,5 +391,15 @@ func advise(path string, err error) error {
 	default:
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return fmt.Errorf("%s: %s (%w)", path, advice, err)
+	return &advised{path + ": " + advice, err}
 }
+
+// advised is an error with a text for the person at the board in place of its
+// own.
+type advised struct {
+	text string
+	err  error
+}
+
+func (e *advised) Error() string { return e.text }
+func (e *advised) Unwrap() error { return e.err }

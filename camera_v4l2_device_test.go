@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,34 @@ func TestV4L2Device(t *testing.T) {
 
 // Without a path, the first camera that is free is opened. When all are in use,
 // that is another thing than that there are none.
+// The layout of buffers that a kernel without 32-bit time would want.
+func TestV4L2DeviceTime64(t *testing.T) {
+	eachCamera(t, "", func(t *testing.T, path string) {
+		if runtime.GOARCH != "arm" {
+			t.Skip("only 32-bit ARM has two layouts")
+		}
+		c, err := openNode(withoutTime32{}, path, smallSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for range 3 {
+			captureImage(t, c.(*v4l2Camera))
+		}
+	})
+}
+
+// withoutTime32 is the kernel of this machine, less one layout.
+type withoutTime32 struct{ linux }
+
+func (k withoutTime32) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	switch request {
+	case vidiocQueryBuf, vidiocQBuf, vidiocDQBuf:
+		return unix.ENOTTY
+	}
+	return k.linux.ioctl(fd, request, arg)
+}
+
 func TestV4L2DeviceAny(t *testing.T) {
 	var inUse []string
 	for {

@@ -26,6 +26,9 @@ type fakeKernel struct {
 	capabilities uint32 // of the device
 	deviceCaps   uint32 // of the node
 	formats      []string
+	sizes        [][2]uint32                // of each format; none: not told
+	intervals    []v4l2Fract                // of each size; none: not told
+	time64       bool                       // calls about buffers are with v4l2BufferTime64
 	grant        func(asked *v4l2PixFormat) // what S_FMT makes of it; nil: grants it
 	parm         v4l2CaptureParm            // as G_PARM has it
 	slowest      v4l2Fract                  // what S_PARM grants, unless it is zero
@@ -141,6 +144,32 @@ func (k *fakeKernel) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
 }
 
 func (k *fakeKernel) ioctl(_ int, request uintptr, arg unsafe.Pointer) error {
+	if k.time64 {
+		for _, narrow := range []uintptr{vidiocQueryBuf, vidiocQBuf, vidiocDQBuf} {
+			switch request {
+			case narrow:
+				return unix.ENOTTY
+			case time64Request(narrow):
+				return k.ioctlTime64(narrow, (*v4l2BufferTime64)(arg))
+			}
+		}
+	}
+	return k.ioctlNarrow(request, arg)
+}
+
+// ioctlTime64 makes a call with the wide structure as if it had the other.
+func (k *fakeKernel) ioctlTime64(request uintptr, w *v4l2BufferTime64) error {
+	var b v4l2Buffer
+	w.get(&b)
+	if err := k.ioctlNarrow(request, unsafe.Pointer(&b)); err != nil {
+		return err
+	}
+	w.set(&b)
+	w.seconds, w.micros = int64(b.timestamp.Sec), int64(b.timestamp.Usec)
+	return nil
+}
+
+func (k *fakeKernel) ioctlNarrow(request uintptr, arg unsafe.Pointer) error {
 	name := strings.TrimPrefix(requestNames[request], "VIDIOC_")
 	call := name
 	if request == vidiocReqBufs {
@@ -178,6 +207,20 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		if k.grant != nil {
 			k.grant(pix)
 		}
+	case vidiocEnumFrameSizes:
+		size := (*v4l2FrmSizeEnum)(arg)
+		if int(size.index) >= len(k.sizes) {
+			return unix.EINVAL
+		}
+		size.typ = frmSizeTypeDiscrete
+		size.width, size.height = k.sizes[size.index][0], k.sizes[size.index][1]
+	case vidiocEnumFrameIntervals:
+		ival := (*v4l2FrmIvalEnum)(arg)
+		if int(ival.index) >= len(k.intervals) {
+			return unix.EINVAL
+		}
+		ival.typ, ival.interval = frmIvalTypeDiscrete, k.intervals[ival.index]
+	case vidiocSubscribeEvent:
 	case vidiocGParm:
 		(*v4l2StreamParm)(arg).capture = k.parm
 	case vidiocSParm:
@@ -299,7 +342,8 @@ func TestV4L2Calls(t *testing.T) {
 	if err := session(k, 2); err != nil {
 		t.Fatal(err)
 	}
-	want := "open QUERYCAP ENUM_FMT ENUM_FMT ENUM_FMT S_FMT G_PARM S_PARM REQBUFS 4" +
+	want := "open QUERYCAP ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
+		" G_PARM ENUM_FRAMEINTERVALS S_PARM SUBSCRIBE_EVENT REQBUFS 4" +
 		strings.Repeat(" QUERYBUF mmap QBUF", 4) +
 		" STREAMON" +
 		strings.Repeat(" poll DQBUF DQBUF QBUF", 2) +
@@ -308,6 +352,9 @@ func TestV4L2Calls(t *testing.T) {
 		t.Errorf("calls:\ngot  %s\nwant %s", got, want)
 	}
 }
+
+// optionalCalls are those without which a camera works as well as it can.
+var optionalCalls = []string{"ENUM_FRAMESIZES", "ENUM_FRAMEINTERVALS", "SUBSCRIBE_EVENT"}
 
 // Whichever call fails: it is reported, and everything is given back.
 func TestV4L2EachCallFails(t *testing.T) {
@@ -338,7 +385,7 @@ func TestV4L2EachCallFails(t *testing.T) {
 				if failed == "" {
 					return // there are no more calls
 				}
-				if !errors.Is(err, test.err) {
+				if !errors.Is(err, test.err) && !slices.Contains(optionalCalls, failed) {
 					t.Errorf("got error %v, want %v", err, test.err)
 				}
 				k.checkReleased(t)
@@ -356,18 +403,18 @@ func TestV4L2Errors(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"open", unix.EACCES, "/dev/video7: permission denied: run as root or add this user to the group video (permission denied)"},
-		{"open", unix.EPERM, "/dev/video7: permission denied: run as root or add this user to the group video (operation not permitted)"},
+		{"open", unix.EACCES, "/dev/video7: permission denied: run as root or add this user to the group video"},
+		{"open", unix.EPERM, "/dev/video7: permission denied: run as root or add this user to the group video"},
 		{"open", unix.ENOENT, "/dev/video7: no such device: is it plugged in?"},
 		{"open", unix.ENXIO, "/dev/video7: no such device: is it plugged in?"},
-		{"open", unix.EBUSY, "/dev/video7: in use by another program (device or resource busy)"},
+		{"open", unix.EBUSY, "/dev/video7: in use by another program"},
 		{"QUERYCAP", unix.ENOTTY, "/dev/video7: not a video device"},
-		{"S_FMT", unix.EBUSY, "/dev/video7: in use by another program (ioctl(VIDIOC_S_FMT): device or resource busy)"},
-		{"REQBUFS", unix.EBUSY, "/dev/video7: in use by another program (ioctl(VIDIOC_REQBUFS): device or resource busy)"},
+		{"S_FMT", unix.EBUSY, "/dev/video7: in use by another program"},
+		{"REQBUFS", unix.EBUSY, "/dev/video7: in use by another program"},
 		{"mmap", unix.ENOMEM, "/dev/video7: mmap: cannot allocate memory"},
-		{"STREAMON", unix.ENOSPC, "/dev/video7: not enough USB bandwidth: try a smaller -size, or one camera fewer on this port (ioctl(VIDIOC_STREAMON): no space left on device)"},
+		{"STREAMON", unix.ENOSPC, "/dev/video7: not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"},
 		{"STREAMON", unix.EINVAL, "/dev/video7: ioctl(VIDIOC_STREAMON): invalid argument"},
-		{"DQBUF", unix.ENODEV, "/dev/video7: the camera is gone: was it unplugged? (ioctl(VIDIOC_DQBUF): no such device)"},
+		{"DQBUF", unix.ENODEV, "/dev/video7: the camera is gone: was it unplugged?"},
 		{"DQBUF", unix.EIO, "/dev/video7: ioctl(VIDIOC_DQBUF): input/output error"},
 	}
 	for _, test := range tests {

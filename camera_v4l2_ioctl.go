@@ -27,6 +27,11 @@ const (
 
 	capTimePerFrame = 0x1000 // V4L2_CAP_TIMEPERFRAME, in v4l2CaptureParm
 
+	frmSizeTypeDiscrete = 1 // V4L2_FRMSIZE_TYPE_DISCRETE
+	frmIvalTypeDiscrete = 1 // V4L2_FRMIVAL_TYPE_DISCRETE
+
+	eventSourceChange = 5 // V4L2_EVENT_SOURCE_CHANGE
+
 	bufFlagError              = 0x0040 // V4L2_BUF_FLAG_ERROR
 	bufFlagTimestampMask      = 0xe000 // V4L2_BUF_FLAG_TIMESTAMP_MASK
 	bufFlagTimestampMonotonic = 0x2000 // V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC
@@ -148,6 +153,86 @@ type v4l2Buffer struct {
 	requestFD int32
 }
 
+// v4l2BufferTime64 is struct v4l2_buffer on 32-bit ARM and RISC-V with 64 bits of
+// time, for kernels that know no other (without CONFIG_COMPAT_32BIT_TIME).
+type v4l2BufferTime64 struct {
+	index     uint32
+	typ       uint32
+	bytesUsed uint32
+	flags     uint32
+	field     uint32
+	_         uint32 // C aligns 64 bits to 8 bytes there, Go to 4
+	seconds   int64
+	micros    int64
+	timecode  v4l2Timecode
+	sequence  uint32
+	memory    uint32
+	offset    uintptr
+	length    uint32 // bytes
+	_         uint32
+	requestFD int32
+}
+
+// timeIs32 says that this program has 32 bits of time in v4l2Buffer.
+const timeIs32 = unsafe.Sizeof(unix.Timeval{}) == 8
+
+// set takes over what is in b, which is all but the time: no call has it going
+// to the kernel.
+func (w *v4l2BufferTime64) set(b *v4l2Buffer) {
+	*w = v4l2BufferTime64{
+		index: b.index, typ: b.typ, bytesUsed: b.bytesUsed, flags: b.flags, field: b.field,
+		timecode: b.timecode, sequence: b.sequence, memory: b.memory,
+		offset: b.offset, length: b.length, requestFD: b.requestFD,
+	}
+}
+
+// get puts what is in w into b.
+func (w *v4l2BufferTime64) get(b *v4l2Buffer) {
+	*b = v4l2Buffer{
+		index: w.index, typ: w.typ, bytesUsed: w.bytesUsed, flags: w.flags, field: w.field,
+		timestamp: unix.NsecToTimeval(w.seconds*1e9 + w.micros*1e3),
+		timecode:  w.timecode, sequence: w.sequence, memory: w.memory,
+		offset: w.offset, length: w.length, requestFD: w.requestFD,
+	}
+}
+
+// time64Request returns the number of a request about a v4l2Buffer for one
+// about a v4l2BufferTime64: the size in it is another.
+func time64Request(request uintptr) uintptr {
+	return request&^(0x3fff<<16) | unsafe.Sizeof(v4l2BufferTime64{})<<16
+}
+
+// struct v4l2_frmsizeenum
+type v4l2FrmSizeEnum struct {
+	index       uint32
+	pixelFormat uint32
+	typ         uint32
+	width       uint32    // if typ is frmSizeTypeDiscrete
+	height      uint32    // the same
+	_           [4]uint32 // else these are least, most and step of both
+	_           [2]uint32
+}
+
+// struct v4l2_frmivalenum
+type v4l2FrmIvalEnum struct {
+	index       uint32
+	pixelFormat uint32
+	width       uint32
+	height      uint32
+	typ         uint32
+	interval    v4l2Fract // seconds, if typ is frmIvalTypeDiscrete
+	_           [4]uint32 // else these are most and step
+	_           [2]uint32
+}
+
+// struct v4l2_event_subscription
+type v4l2EventSubscription struct {
+	typ   uint32
+	id    uint32
+	flags uint32
+	_     [5]uint32
+}
+
 // Request numbers: direction, size of the argument, 'V', number (_IOC in
 // include/uapi/asm-generic/ioctl.h, which mips, powerpc and sparc do not use).
 const (
@@ -165,6 +250,10 @@ const (
 	vidiocStreamOff = iocWrite | unsafe.Sizeof(int32(0))<<16 | 'V'<<8 | 19
 	vidiocGParm     = iocRead | iocWrite | unsafe.Sizeof(v4l2StreamParm{})<<16 | 'V'<<8 | 21
 	vidiocSParm     = iocRead | iocWrite | unsafe.Sizeof(v4l2StreamParm{})<<16 | 'V'<<8 | 22
+
+	vidiocEnumFrameSizes     = iocRead | iocWrite | unsafe.Sizeof(v4l2FrmSizeEnum{})<<16 | 'V'<<8 | 74
+	vidiocEnumFrameIntervals = iocRead | iocWrite | unsafe.Sizeof(v4l2FrmIvalEnum{})<<16 | 'V'<<8 | 75
+	vidiocSubscribeEvent     = iocWrite | unsafe.Sizeof(v4l2EventSubscription{})<<16 | 'V'<<8 | 90
 )
 
 // requestNames are the names for errors.
@@ -180,6 +269,10 @@ var requestNames = map[uintptr]string{
 	vidiocStreamOff: "VIDIOC_STREAMOFF",
 	vidiocGParm:     "VIDIOC_G_PARM",
 	vidiocSParm:     "VIDIOC_S_PARM",
+
+	vidiocEnumFrameSizes:     "VIDIOC_ENUM_FRAMESIZES",
+	vidiocEnumFrameIntervals: "VIDIOC_ENUM_FRAMEINTERVALS",
+	vidiocSubscribeEvent:     "VIDIOC_SUBSCRIBE_EVENT",
 }
 
 // fourcc returns a pixel format as its four letters, "MJPG".

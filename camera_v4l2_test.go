@@ -33,6 +33,9 @@ func TestV4L2Layout(t *testing.T) {
 		{"VIDIOC_STREAMOFF", vidiocStreamOff, 0x40045613, 0x40045613},
 		{"VIDIOC_G_PARM", vidiocGParm, 0xc0cc5615, 0xc0cc5615},
 		{"VIDIOC_S_PARM", vidiocSParm, 0xc0cc5616, 0xc0cc5616},
+		{"VIDIOC_ENUM_FRAMESIZES", vidiocEnumFrameSizes, 0xc02c564a, 0xc02c564a},
+		{"VIDIOC_ENUM_FRAMEINTERVALS", vidiocEnumFrameIntervals, 0xc034564b, 0xc034564b},
+		{"VIDIOC_SUBSCRIBE_EVENT", vidiocSubscribeEvent, 0x4020565a, 0x4020565a},
 
 		{"sizeof v4l2_format", unsafe.Sizeof(v4l2Format{}), 208, 204},
 		{"sizeof v4l2_buffer", unsafe.Sizeof(v4l2Buffer{}), 88, 68},
