@@ -273,14 +273,17 @@ func TestV4L2DeviceInUse(t *testing.T) {
 func TestV4L2DeviceReleased(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
 		before := openFiles(t)
-		for i := range 20 {
+		for i := range 1000 {
 			c := openReal(t, path, smallSize)
-			if i%4 == 0 {
+			if i%100 == 0 {
 				captureImage(t, c)
+				checkInUse(t, 1, len(c.buffers))
 			}
-			checkInUse(t, 1, len(c.buffers))
-			closeReal(t, c)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
+		checkInUse(t, 0, 0)
 		if after := openFiles(t); len(after) != len(before) {
 			t.Errorf("open files:\ngot  %q\nwant %q", after, before)
 		}
