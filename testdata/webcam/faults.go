@@ -1,0 +1,128 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// faults are what is wrong with the camera. Most say which frames have the
+// fault: every so many; 0 is none.
+type faults struct {
+	noTables bool // Huffman tables are left out, as by many cameras
+	truncate int  // cut in half
+	error    int  // marked as damaged, which it is not
+	empty    int  // no data at all
+	stub     int  // start and end of a JPEG, and nothing between
+	garbage  int  // noise, that does not start as a JPEG
+	zeros    int  // bytes behind each frame
+	noise    int  // bytes behind each frame
+	stall    bool // no frames, and no word of it
+	fps      int  // frames per second; 0: as negotiated
+	refused  size // a size that is offered but not granted
+}
+
+// set sets a fault as a command says.
+func (f *faults) set(command string) (err error) {
+	words := strings.Fields(command)
+	if len(words) == 1 && words[0] == "normal" {
+		*f = faults{}
+		return nil
+	}
+	if len(words) != 2 {
+		return errors.New("unknown command")
+	}
+	switch name, value := words[0], words[1]; name {
+	case "dht":
+		f.noTables, err = parseSwitch(value)
+		f.noTables = !f.noTables
+	case "stall":
+		f.stall, err = parseSwitch(value)
+	case "refuse":
+		_, err = fmt.Sscanf(value, "%dx%d", &f.refused.width, &f.refused.height)
+	default:
+		number := f.number(name)
+		if number == nil {
+			return errors.New("unknown command")
+		}
+		*number, err = strconv.Atoi(value)
+		if *number < 0 {
+			*number, err = 0, errors.New("less than nothing")
+		}
+	}
+	return err
+}
+
+// number returns the fault that is a number and has this name.
+func (f *faults) number(name string) *int {
+	return map[string]*int{
+		"truncate": &f.truncate,
+		"error":    &f.error,
+		"empty":    &f.empty,
+		"stub":     &f.stub,
+		"garbage":  &f.garbage,
+		"pad":      &f.zeros,
+		"junk":     &f.noise,
+		"rate":     &f.fps,
+	}[name]
+}
+
+func parseSwitch(value string) (bool, error) {
+	switch value {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s: neither on nor off", value)
+}
+
+// apply appends a picture to b as the camera sends it: the nth frame. Flags are
+// for its payload header. Spoiled says that nobody could show it.
+func (f *faults) apply(b, picture []byte, format string, n int) (frame []byte, flags byte, spoiled bool) {
+	hit := func(every int) bool { return every > 0 && n%every == 0 }
+	switch {
+	case hit(f.empty):
+		return b, 0, true
+	case hit(f.stub):
+		return append(b, "\xff\xd8\xff\xd9"...), 0, true
+	case hit(f.garbage):
+		return appendNoise(b, len(picture), n), 0, true
+	case hit(f.truncate):
+		return append(b, picture[:len(picture)/2]...), 0, true
+	}
+	if hit(f.error) {
+		flags, spoiled = streamError, true
+	}
+	if f.noTables && format == "MJPG" {
+		b = appendWithoutTables(b, picture)
+	} else {
+		b = append(b, picture...)
+	}
+	b = append(b, make([]byte, f.zeros)...)
+	return appendNoise(b, f.noise, n), flags, spoiled
+}
+
+// appendNoise appends n bytes that mean nothing.
+func appendNoise(b []byte, n, seed int) []byte {
+	x := uint32(seed)
+	for range n {
+		x = x*1664525 + 1013904223
+		b = append(b, byte(x>>24))
+	}
+	return b
+}
+
+// appendWithoutTables appends a JPEG without its DHT segment (ITU-T T.81,
+// section B.2.4.2). Those of image/jpeg have one, with the typical tables,
+// which is what such cameras use.
+func appendWithoutTables(b, picture []byte) []byte {
+	at := bytes.Index(picture, []byte{0xff, 0xc4})
+	length := 2 + int(picture[at+2])<<8 + int(picture[at+3])
+	b = append(b, picture[:at]...)
+	return append(b, picture[at+length:]...)
+}

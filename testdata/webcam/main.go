@@ -1,0 +1,83 @@
+//go:build linux
+
+// Webcam is a USB camera made of software, for tests: it plugs itself into the
+// kernel's virtual host controller, vhci-hcd, and the kernel's real driver,
+// uvcvideo, takes it for a camera. It can misbehave in all the ways that cameras
+// do.
+//
+//	webcam [-listen address]
+//	webcam hold /dev/video0
+//	webcam parts FILE DIRECTORY
+//
+// The first is the camera: MJPG 640x480 and 320x240, 30 or 15 frames per second,
+// and YUYV 320x240. It needs root, and the modules vhci-hcd and uvcvideo. The
+// address, TCP port 2324 if not given, takes commands, one a line:
+//
+//	plug, unplug         the cable; it is plugged in at the start
+//	replug [TIMES]       unplug and plug, wait until frames are taken again
+//	dht off|on           leave out the Huffman tables
+//	truncate N           cut every Nth frame in half; 0: none
+//	error N              mark every Nth frame as damaged
+//	empty N              have no data in every Nth frame
+//	stub N               have just start and end in every Nth frame
+//	garbage N            have noise in every Nth frame, no JPEG
+//	pad N, junk N        append N zeros, or N bytes of noise, to each frame
+//	stall on|off         send no frames, as if there were none
+//	rate FPS             send so many, whatever was negotiated; 0: as negotiated
+//	refuse WxH           do not grant this size, though it is offered; 0x0: all
+//	normal               end all of these
+//	status               tell what goes on
+//
+// The second waits for a node to appear, takes it into use as a program does
+// that is about to stream, and holds it until it is killed.
+//
+// The third reads a multipart stream of JPEGs that was saved to a file. It
+// prints a line for each part, with the time at which it was captured, its
+// length in bytes, and what it shows: "camera" and the number of the picture, or
+// "other", or "damaged". Each different picture goes to a file in the directory.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"os"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("webcam: ")
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	address := flag.String("listen", ":2324", "TCP `address` for commands")
+	flag.Parse()
+	switch arg := flag.Arg; {
+	case flag.NArg() == 0:
+		return runWebcam(*address)
+	case arg(0) == "hold" && flag.NArg() == 2:
+		return hold(arg(1))
+	case arg(0) == "parts" && flag.NArg() == 3:
+		return listParts(os.Stdout, arg(1), arg(2))
+	}
+	return fmt.Errorf("no such command: %q", flag.Args())
+}
+
+func runWebcam(address string) error {
+	if err := loadable(); err != nil {
+		return err
+	}
+	c := newWebcam()
+	if err := c.plug(); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return c.serveCommands(l)
+}

@@ -1,0 +1,213 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// Bits of a payload's header (UVC 1.1, section 2.4.3.3).
+const (
+	frameID     = 0x01 // toggles with each frame
+	endOfFrame  = 0x02
+	streamError = 0x40
+	endOfHeader = 0x80
+
+	// No time stamps: then uvcvideo would want the number of the USB frame,
+	// which vhci does not have.
+	payloadHeader = 2 // bytes
+)
+
+// A webcam is the camera, plugged in or not.
+type webcam struct {
+	albums map[string]map[size]album
+
+	mu       sync.Mutex // protects all below
+	link     *link      // nil when it is not plugged in
+	controls map[uint16]*control
+	refusal  byte   // of the last request that was refused
+	agreed   []byte // in the last probe or commit
+	faults   faults
+	counts   counts
+}
+
+// counts are what status tells.
+type counts struct {
+	streaming bool
+	mode      mode
+	starts    int // of streaming
+	frames    int // sent
+	spoiled   int // of those: with a fault that makes a picture useless
+}
+
+func newWebcam() *webcam {
+	return &webcam{albums: newAlbums(), controls: newControls()}
+}
+
+var (
+	errPlugged   = errors.New("it is plugged in")
+	errUnplugged = errors.New("it is not plugged in")
+)
+
+func (c *webcam) plug() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link != nil {
+		return errPlugged
+	}
+	l, err := plugIn(c)
+	if err != nil {
+		return err
+	}
+	c.link = l
+	return nil
+}
+
+// unplug pulls the plug.
+func (c *webcam) unplug() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == nil {
+		return errUnplugged
+	}
+	c.link.cut()
+	c.link = nil
+	c.counts.streaming = false
+	return nil
+}
+
+// start begins to stream; mu is held.
+func (c *webcam) start(l *link, m mode) {
+	c.counts.mode, c.counts.streaming = m, true
+	c.counts.starts++
+	go c.stream(l, l.newSession(), m)
+}
+
+// stop ends it; mu is held.
+func (c *webcam) stop(l *link) {
+	l.newSession()
+	c.counts.streaming = false
+}
+
+// stream sends frames until the session ends.
+func (c *webcam) stream(l *link, session int, m mode) {
+	pictures := c.albums[m.format][m.size]
+	var frame []byte
+	var id byte
+	due := time.Now()
+	for {
+		due = due.Add(c.frameTime(m))
+		if late := time.Since(due); late > 0 {
+			due = due.Add(late) // the host did not take the last one in time
+		}
+		time.Sleep(time.Until(due))
+		if c.stalled() {
+			if !l.lasts(session) {
+				return
+			}
+			continue
+		}
+		var flags byte
+		frame, flags = c.next(frame[:0], &pictures, m)
+		if !sendFrame(l, session, frame, flags|id) {
+			return
+		}
+		id ^= frameID
+	}
+}
+
+func (c *webcam) stalled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.faults.stall
+}
+
+// frameTime is how long a frame takes: what was negotiated, unless a command
+// said otherwise.
+func (c *webcam) frameTime(m mode) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fps := m.fps
+	if c.faults.fps > 0 {
+		fps = c.faults.fps
+	}
+	return time.Second / time.Duration(fps)
+}
+
+// next appends the next frame to b, with the faults that are on.
+func (c *webcam) next(b []byte, pictures *album, m mode) (frame []byte, flags byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.frames++
+	frame, flags, spoiled := c.faults.apply(b, pictures[c.counts.frames%pictureCount], m.format, c.counts.frames)
+	if spoiled {
+		c.counts.spoiled++
+	}
+	return frame, flags
+}
+
+// sendFrame sends a frame as one payload or several. It is false when the
+// session has ended.
+func sendFrame(l *link, session int, frame []byte, flags byte) bool {
+	var room [maxPayload]byte
+	for {
+		n := min(len(frame), maxPayload-payloadHeader)
+		last := n == len(frame)
+		header := []byte{payloadHeader, endOfHeader | flags&frameID}
+		if last {
+			header[1] |= endOfFrame | flags
+		}
+		p := append(append(room[:0], header...), frame[:n]...)
+		if !l.send(session, p) {
+			return false
+		}
+		if last {
+			return true
+		}
+		frame = frame[n:]
+	}
+}
+
+// replug unplugs the camera and plugs it in again, so many times. If somebody
+// was watching, it waits each time until they have got some frames again; the
+// longest that took is returned.
+func (c *webcam) replug(times int) (slowest time.Duration, err error) {
+	const patience = 20 * time.Second
+	watched := c.status().streaming
+	for range times {
+		if err := c.unplug(); err != nil {
+			return 0, err
+		}
+		time.Sleep(300 * time.Millisecond)
+		began, frames := time.Now(), c.status().frames
+		if err := c.plug(); err != nil {
+			return 0, err
+		}
+		for watched && c.status().frames < frames+5 {
+			if time.Since(began) > patience {
+				return 0, fmt.Errorf("nobody takes frames %v after the replug", patience)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		slowest = max(slowest, time.Since(began))
+	}
+	return slowest, nil
+}
+
+func (c *webcam) status() counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts
+}
+
+// loadable reports why no camera can be plugged in here.
+func loadable() error {
+	if _, err := os.Stat(vhci + "attach"); err != nil {
+		return fmt.Errorf("%w: is the kernel module vhci-hcd loaded?", err)
+	}
+	return nil
+}
