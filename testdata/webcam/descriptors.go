@@ -157,7 +157,7 @@ func describeStreaming() []byte {
 			frame = vsUncompressedFrame
 			d = append(d, 27, typeVideo, vsUncompressed, byte(i+1), byte(len(f.sizes)))
 			d = append(d, "YUY2\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"...) // the GUID of YUYV
-			d = append(d, 16) // bits per pixel
+			d = append(d, 16)                                                        // bits per pixel
 		}
 		d = append(d, 1, 0, 0, 0, 0)
 		for j, s := range f.sizes {

@@ -24,7 +24,7 @@ func hold(path string) error {
 			if errno != 0 {
 				return os.NewSyscallError("ioctl(VIDIOC_REQBUFS)", errno)
 			}
-			select {}
+			return unix.Pause() // until a signal ends it
 		}
 		if err != unix.ENOENT {
 			return &os.PathError{Op: "open", Path: path, Err: err}

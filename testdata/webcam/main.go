@@ -7,7 +7,8 @@
 //
 //	webcam [-listen address]
 //	webcam hold /dev/video0
-//	webcam parts FILE DIRECTORY
+//	webcam parts DIRECTORY <STREAM
+//	webcam show FILE...
 //
 // The first is the camera: MJPG 640x480 and 320x240, 30 or 15 frames per second,
 // and YUYV 320x240. It needs root, and the modules vhci-hcd and uvcvideo. The
@@ -31,10 +32,12 @@
 // The second waits for a node to appear, takes it into use as a program does
 // that is about to stream, and holds it until it is killed.
 //
-// The third reads a multipart stream of JPEGs that was saved to a file. It
-// prints a line for each part, with the time at which it was captured, its
-// length in bytes, and what it shows: "camera" and the number of the picture, or
-// "other", or "damaged". Each different picture goes to a file in the directory.
+// The third reads a multipart stream of JPEGs as it comes. It prints a line for
+// each part: when it arrived and when it was captured, in seconds, and the file
+// in the directory that has it; equal pictures share a file.
+//
+// The fourth prints a line for each picture: the name of the file, and "camera",
+// the number in the picture and its size; or "other", or "damaged".
 package main
 
 import (
@@ -61,8 +64,10 @@ func run() error {
 		return runWebcam(*address)
 	case arg(0) == "hold" && flag.NArg() == 2:
 		return hold(arg(1))
-	case arg(0) == "parts" && flag.NArg() == 3:
-		return listParts(os.Stdout, arg(1), arg(2))
+	case arg(0) == "parts" && flag.NArg() == 2:
+		return listParts(os.Stdout, os.Stdin, arg(1))
+	case arg(0) == "show":
+		return show(os.Stdout, flag.Args()[1:])
 	}
 	return fmt.Errorf("no such command: %q", flag.Args())
 }

@@ -13,39 +13,36 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
-// listParts reads a saved stream and prints what is in it.
-func listParts(w io.Writer, file, directory string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	r := bufio.NewReader(f)
-	names := make(map[uint32]string) // of pictures, by checksum
+// listParts lists what is in a stream, until it ends.
+func listParts(w io.Writer, stream io.Reader, directory string) error {
+	r := bufio.NewReader(stream)
+	seen := make(map[uint32]bool)
 	for {
-		at, picture, err := readPart(r)
+		captured, picture, err := readPart(r)
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			return nil // the last part is half there, mostly
 		}
 		if err != nil {
 			return err
 		}
+		arrived := float64(time.Now().UnixMicro()) / 1e6
 		sum := crc32.ChecksumIEEE(picture)
-		if names[sum] == "" {
-			names[sum] = name(picture)
-			path := filepath.Join(directory, fmt.Sprintf("%08x.jpg", sum))
-			if err := os.WriteFile(path, picture, 0o666); err != nil {
+		file := fmt.Sprintf("%08x.jpg", sum)
+		if !seen[sum] {
+			seen[sum] = true
+			if err := os.WriteFile(filepath.Join(directory, file), picture, 0o666); err != nil {
 				return err
 			}
 		}
-		fmt.Fprintln(w, at, len(picture), names[sum])
+		fmt.Fprintf(w, "%.3f %s %s\n", arrived, captured, file)
 	}
 }
 
 // readPart reads a part: its header, the JPEG, and before them a boundary.
-func readPart(r *bufio.Reader) (at string, picture []byte, err error) {
+func readPart(r *bufio.Reader) (captured string, picture []byte, err error) {
 	lines := textproto.NewReader(r)
 	for line := ""; line != "--frame"; {
 		if line, err = lines.ReadLine(); err != nil {
@@ -65,14 +62,25 @@ func readPart(r *bufio.Reader) (at string, picture []byte, err error) {
 	return header.Get("X-Timestamp"), picture, err
 }
 
-// name says what a picture shows.
-func name(picture []byte) string {
+// show prints what the pictures in some files show.
+func show(w io.Writer, files []string) error {
+	for _, file := range files {
+		picture, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(w, filepath.Base(file), describe(picture))
+	}
+	return nil
+}
+
+func describe(picture []byte) string {
 	m, err := jpeg.Decode(bytes.NewReader(picture))
 	if err != nil {
 		return "damaged"
 	}
 	if number, ok := readNumber(m); ok {
-		return fmt.Sprintf("camera %d", number)
+		return fmt.Sprintf("camera %d %dx%d", number, m.Bounds().Dx(), m.Bounds().Dy())
 	}
 	return "other"
 }
