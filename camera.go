@@ -116,10 +116,10 @@ var errDamaged = errors.New("damaged picture")
 var lostPicture []byte
 
 const (
-	// A camera that could not be opened is tried again after retryFirst,
-	// and then ever more rarely, but at once when a device comes or goes.
-	retryFirst = time.Second
-	retryLast  = 10 * time.Second
+	// A camera that could not be opened is tried again this often, and at
+	// once when a device comes or goes. That costs next to nothing, and a
+	// camera that has stalled or is in use may be free at any time.
+	retryEvery = time.Second
 
 	// lookEvery is how often the list of devices is looked at by someone
 	// who waits for a camera.
@@ -178,31 +178,27 @@ func (k *keeper) run(ctx context.Context) {
 	if k.idle > 0 {
 		k.look()
 	}
-	pause := retryFirst
 	for k.idle == 0 || k.stream.attended(ctx) {
 		err := k.film(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if err == nil || k.state().Mode == modeLive {
-			pause = retryFirst
-		}
 		if err != nil {
 			k.mourn(err)
-			k.rest(ctx, pause)
-			pause = min(2*pause, retryLast)
+			k.rest(ctx)
 		}
 	}
 }
 
 // look opens the camera and closes it again, to tell at the start what there is.
 func (k *keeper) look() {
-	cam, _, err := k.open()
+	cam, d, err := k.open()
 	if err != nil {
 		k.say(err.Error())
 		k.change(func(s *status) { s.Reason = err.Error() })
 		return
 	}
+	k.announce(cam, d)
 	cam.Close()
 }
 
@@ -231,6 +227,7 @@ func (k *keeper) film(ctx context.Context) error {
 			return err
 		}
 		if !live {
+			k.announce(cam, d)
 			k.mourned = false
 			k.change(func(s *status) { s.Mode, s.Reason = modeLive, "" })
 			if dropUnused != nil {
@@ -316,7 +313,7 @@ func (k *keeper) standsIn(d driver) bool {
 	return k.want.camera == "auto" && d.devices == nil
 }
 
-// found notes and logs the camera that was opened.
+// found notes the camera that was opened.
 func (k *keeper) found(cam camera, d driver) {
 	k.real = k.real || d.devices != nil
 	info := cam.Info()
@@ -324,7 +321,12 @@ func (k *keeper) found(cam camera, d driver) {
 		s.cameraInfo = info
 		s.Opened++
 	})
-	line := "camera: " + info.String()
+}
+
+// announce logs the camera. One that can be opened and brings no picture is not
+// worth a line each time.
+func (k *keeper) announce(cam camera, d driver) {
+	line := "camera: " + cam.Info().String()
 	if k.standsIn(d) {
 		line += "; no real one was found, one that is plugged in takes over"
 	}
@@ -343,10 +345,10 @@ func (k *keeper) mourn(err error) {
 	}
 }
 
-// rest waits before the next try: for the pause, or until a device comes or
+// rest waits before the next try: for retryEvery, or until a device comes or
 // goes, or until nobody watches.
-func (k *keeper) rest(ctx context.Context, pause time.Duration) {
-	for end := time.Now().Add(pause); time.Now().Before(end) && !k.devicesChanged(); {
+func (k *keeper) rest(ctx context.Context) {
+	for end := time.Now().Add(retryEvery); time.Now().Before(end) && !k.devicesChanged(); {
 		if k.idle > 0 && k.stream.unattended() > 0 {
 			k.stream.forget()
 			k.mourned = false

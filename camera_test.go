@@ -189,7 +189,7 @@ func TestCameraLostAndBack(t *testing.T) {
 		if st := k.state(); st.Mode != modeLost || st.Reason != "no camera found" {
 			t.Errorf("mode %q, reason %q", st.Mode, st.Reason)
 		}
-		if opened, _ := c.history(); len(opened) > 15 {
+		if opened, _ := c.history(); len(opened) > 65 {
 			t.Errorf("opened %d times in a minute without a device", len(opened))
 		}
 
@@ -215,20 +215,20 @@ camera: /dev/video1 (fake, fake): 640x480 MJPG at 10 fps
 	})
 }
 
-// A camera that can't be opened is tried ever more rarely, and the reason is
-// logged once. It is no reason to show the emulated camera.
+// A camera that can't be opened is tried once a second, and the reason is logged
+// once. It is no reason to show the emulated camera.
 func TestCameraBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
 		c.set("/dev/video0", errors.New("/dev/video0: in use by another program"), nil)
 		v := newViewer(t, k.stream, 0)
-		time.Sleep(40 * time.Second)
+		time.Sleep(4500 * time.Millisecond)
 		opened, _ := c.history()
-		if got, want := fmt.Sprint(opened[1:]), "[0s 1s 3s 7s 15s 25s 35s]"; got != want {
+		if got, want := fmt.Sprint(opened[1:]), "[0s 1s 2s 3s 4s]"; got != want {
 			t.Errorf("tried at %v, want at %v", got, want)
 		}
 		c.set("/dev/video0", nil, nil)
-		time.Sleep(11 * time.Second)
+		time.Sleep(time.Second)
 		if got, want := shown(v), "camera lost, live"; got != want {
 			t.Errorf("the viewer saw %s, want %s", got, want)
 		}
@@ -314,12 +314,13 @@ func TestCameraDamaged(t *testing.T) {
 			t.Errorf("the viewer saw %s, want no more than a pause", got)
 		}
 		c.set("/dev/video0", nil, errDamaged)
-		time.Sleep(3 * time.Second)
+		time.Sleep(time.Minute)
 		if got, want := shown(v), "live, camera lost"; got != want {
 			t.Errorf("the viewer saw %s, want %s", got, want)
 		}
-		if want := "/dev/video0: only damaged pictures for 2s"; !strings.Contains(logged.String(), want) {
-			t.Errorf("logged %q, want %q in it", logged, want)
+		// Not again each time that it was opened.
+		if n := strings.Count(logged.String(), "/dev/video0: only damaged pictures for 2s"); n != 1 {
+			t.Errorf("logged %d times that pictures are damaged, want once:\n%s", n, logged)
 		}
 	})
 }
