@@ -5,6 +5,7 @@ import "bytes"
 // JPEG markers: the second byte, after FF (ITU-T T.81, table B.1).
 const (
 	markerDHT = 0xc4 // Huffman tables
+	markerRST = 0xd0 // a restart inside a scan, the first of eight such
 	markerSOI = 0xd8 // start of the image
 	markerEOI = 0xd9 // end of the image
 	markerSOS = 0xda // start of a scan: a header, then the entropy-coded data
