@@ -30,10 +30,15 @@ func TestMain(m *testing.M) {
 		runViewers(os.Args[1], os.Args[2])
 	case "ages":
 		printAges(os.Args[1], os.Args[2])
+	case "film":
+		film(os.Args[1])
 	default:
 		os.Exit(m.Run())
 	}
 }
+
+// film watches what a program writes. It is set in camera_pipe_linux_test.go.
+var film func(program string)
 
 // helper returns a command that runs this test binary as something else.
 func helper(t testing.TB, what string, args ...string) *exec.Cmd {

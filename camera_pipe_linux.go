@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// startPatience is how long a program may take until its first picture.
+	// On a Pi Zero it takes seconds to load its libraries, find the camera
+	// and settle the exposure.
+	startPatience = 20 * time.Second
+
+	// pipeStep is how often Capture looks whether it is to end, while it
+	// waits for a picture.
+	pipeStep = 200 * time.Millisecond
+
+	// endPatience is how long a program that closed its output may take to
+	// end, and one that was killed: its camera's driver may hold it.
+	endPatience = 2 * time.Second
+)
+
+// pipeCamera is a program that has a camera and writes JPEGs to its standard
+// output, one behind the other.
+type pipeCamera struct {
+	argv  []string // the program's path and its arguments
+	info  cameraInfo
+	stall time.Duration // the longest time between two pictures
+
+	child *child // nil until the first Capture
+	limit time.Duration
+	split splitter
+	at    time.Time // of the last read
+}
+
+// Capture waits for a picture and appends the newest to dst. The first Capture
+// starts the program: opening is also for a look at what there is.
+func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
+	if c.child == nil {
+		child, err := startChild(c.argv)
+		if err != nil {
+			return dst, time.Time{}, fmt.Errorf("cannot start the camera's program: %w", err)
+		}
+		c.child, c.limit = child, max(startPatience, c.stall)
+	}
+	for end := time.Now().Add(c.limit); ; {
+		picture, err := c.newest()
+		if picture != nil {
+			c.limit = c.stall
+			return append(dst, picture...), c.at, nil
+		}
+		if err == nil {
+			err = c.read(ctx, end)
+		}
+		if err != nil {
+			return dst, c.at, c.explain(err)
+		}
+	}
+}
+
+// newest returns the last complete picture of what was read: nil if there is
+// none, errDamaged for one that came to nothing.
+func (c *pipeCamera) newest() (newest []byte, err error) {
+	for {
+		picture, err := c.split.next()
+		if newest != nil && err != nil {
+			return newest, nil
+		}
+		if picture == nil {
+			return newest, err
+		}
+		newest = picture
+	}
+}
+
+var errStalled = errors.New("the camera stalled")
+
+// read reads once, until end at most.
+func (c *pipeCamera) read(ctx context.Context, end time.Time) error {
+	for {
+		c.at = time.Now()
+		if c.at.After(end) {
+			return errStalled
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.child.out.SetReadDeadline(c.at.Add(pipeStep)); err != nil {
+			return err
+		}
+		err := c.split.fill(c.child.out)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.at = time.Now()
+			return err
+		}
+	}
+}
+
+// explain ends the program after an error that will not go away, and tells
+// what the program had to say about it.
+func (c *pipeCamera) explain(err error) error {
+	name := filepath.Base(c.argv[0])
+	switch {
+	case err == errDamaged, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case err == io.EOF:
+		c.child.end(endPatience)
+		return fmt.Errorf("%s ended: %s%s", name, c.child.status(), c.child.lastWords())
+	case err == errStalled:
+		err = fmt.Errorf("no picture for %v: %w", c.limit, err)
+	}
+	c.child.end(0)
+	return fmt.Errorf("%s: %w%s", name, err, c.child.lastWords())
+}
+
+func (c *pipeCamera) Info() cameraInfo { return c.info }
+
+// Close kills the program, and returns when it is gone.
+func (c *pipeCamera) Close() error {
+	if c.child == nil {
+		return nil
+	}
+	c.child.end(0)
+	return c.child.out.Close()
+}
+
+// A child is a program that we started.
+type child struct {
+	out     *os.File // what it writes
+	process *os.Process
+
+	ended chan struct{}    // closed when these are set:
+	state *os.ProcessState // how it ended
+	said  string           // the last line it wrote to its standard error
+}
+
+// startChild starts a program: argv are its path and its arguments.
+func startChild(argv []string) (*child, error) {
+	c := &child{ended: make(chan struct{})}
+	started := make(chan error)
+	go c.live(argv, started)
+	return c, <-started
+}
+
+// live is the life of a child, from the start until it is reaped.
+//
+// The kernel kills it when we are gone, however we went. What it waits for is
+// the end of the thread that started the child, not of the whole process
+// (PR_SET_PDEATHSIG in prctl(2), go.dev/issue/27505): so that stays.
+func (c *child) live(argv []string, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(c.ended)
+	complaints, err := c.start(argv)
+	started <- err
+	if err != nil {
+		return
+	}
+	c.said = lastLine(complaints)
+	complaints.Close()
+	c.state, _ = c.process.Wait() // it is our child: there is no other error
+}
+
+// start starts the program, in a process group of its own: Ctrl-C is for us,
+// and whatever it starts can be killed with it. Its standard error is returned.
+func (c *child) start(argv []string) (complaints *os.File, err error) {
+	nothing, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer nothing.Close()
+	out, outEnd, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer outEnd.Close()
+	complaints, complaintsEnd, err := os.Pipe()
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	defer complaintsEnd.Close()
+	c.out = out
+	c.process, err = os.StartProcess(argv[0], argv, &os.ProcAttr{
+		Files: []*os.File{nothing, outEnd, complaintsEnd},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		out.Close()
+		complaints.Close()
+	}
+	return complaints, err
+}
+
+// end waits for the child to end, and kills it and all that it started when
+// its patience is over.
+func (c *child) end(patience time.Duration) {
+	if !c.gone(patience) {
+		syscall.Kill(-c.process.Pid, syscall.SIGKILL)
+		c.gone(endPatience)
+	}
+}
+
+// gone reports whether the child has ended and was reaped, for which it waits.
+func (c *child) gone(patience time.Duration) bool {
+	select {
+	case <-c.ended:
+	case <-time.After(patience):
+	}
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// status tells how the child ended.
+func (c *child) status() string {
+	if !c.gone(0) {
+		return "it does not react any more"
+	}
+	return c.state.String()
+}
+
+// lastWords returns what the child complained about last, to be put behind an
+// error, once it has ended.
+func (c *child) lastWords() string {
+	if !c.gone(0) || c.said == "" {
+		return ""
+	}
+	return ": " + c.said
+}
+
+// lastLine reads all that comes and returns the last line with something in
+// it, or the beginning of one that is long.
+func lastLine(r io.Reader) (last string) {
+	b := bufio.NewReaderSize(r, 512)
+	for continued := false; ; {
+		line, more, err := b.ReadLine()
+		if err != nil {
+			return last
+		}
+		if line = bytes.TrimSpace(line); !continued && len(line) > 0 {
+			last = cmp.Or(plain(string(line)), last)
+		}
+		continued = more
+	}
+}
+
+// plain makes a line fit for our log: without control characters, and without
+// the "[0:01:23.456789] [1234]" that libcamera puts before each, which would
+// make each a new one.
+func plain(line string) string {
+	for strings.HasPrefix(line, "[") {
+		_, rest, found := strings.Cut(line, "]")
+		if !found {
+			break
+		}
+		line = strings.TrimSpace(rest)
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(line, "?"))
+}
