@@ -268,7 +268,7 @@ func (k *keeper) frame(ctx context.Context, cam camera, settled time.Time) (time
 			damaged = time.Now()
 		}
 		if limit := stallAfter(cam.Info().FPS); time.Since(damaged) > limit {
-			return at, fmt.Errorf("%s: only damaged pictures for %v: try another cable, port or -size", cam.Info().Device, limit)
+			return at, fmt.Errorf("%s: only damaged pictures for %v: try another cable, port or -size", cmp.Or(cam.Info().Device, cam.Info().Name), limit)
 		}
 	}
 }

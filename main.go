@@ -18,8 +18,10 @@
 // ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
 // snapshot takes ?max_age=500ms to be content with a picture that old.
 //
-// The camera is the first V4L2 capture device that there is: a USB camera, or
-// any other that the kernel has a driver for. JPEG is passed on as the camera
+// The camera is the one at the flat cable of a Raspberry Pi, which rpicam-vid
+// (or libcamera-vid, its older name) makes pictures of, if that is installed.
+// Without one it is the first V4L2 capture device that there is: a USB camera,
+// or any other that the kernel has a driver for. JPEG is passed on as the camera
 // makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded. Without a
 // camera three pictures of our own are played, until one is plugged in. It is
 // opened when the first viewer comes and released when the last has been gone
@@ -34,7 +36,7 @@
 //	-listen address
 //		where to listen: host:port, :port or unix:/path (default :5000)
 //	-camera camera
-//		auto, v4l2, emulated, or a device like /dev/video0
+//		auto, pi (on ARM), v4l2, emulated, or a device like /dev/video0
 //		(default $CAMERA, or else auto)
 //	-size WxH
 //		about this size, in pixels; the camera has the last word
@@ -42,7 +44,8 @@
 //	-fps rate
 //		frames per second (default 30, or 1 from the emulated camera)
 //	-quality percent
-//		of the JPEGs made from raw pictures, 1 to 100 (default 80)
+//		of the JPEGs made from raw pictures or by rpicam-vid, 1 to 100
+//		(default 80)
 //	-idle duration
 //		release the camera when nobody has watched for so long; 0: never
 //		(default 10s)
@@ -146,7 +149,7 @@ func parseArgs(args []string) (o options, usage string, err error) {
 	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice())
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
-	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures")
+	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by rpicam-vid")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
