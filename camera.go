@@ -58,7 +58,15 @@ type settings struct {
 	width, height int     // pixels
 	fps           float64 // frames per second; 0: the driver's choice
 	quality       int     // of JPEGs that we encode, 1 to 100
+	set           []controlSetting
 }
+
+// A controlSetting is what a control of the camera is to be, as it was given.
+type controlSetting struct {
+	name, value string // "brightness", "128"
+}
+
+func (s controlSetting) String() string { return s.name + "=" + s.value }
 
 // device returns the device that is wanted, or "" when any will do.
 func (s settings) device() string {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"time"
 )
 
@@ -21,7 +22,7 @@ func init() {
 }
 
 // emulatedCamera plays three pictures in turn, one a second unless a rate was
-// asked for. It runs anywhere and never fails.
+// asked for. It runs anywhere, and has nothing that could fail.
 type emulatedCamera struct {
 	pictures [3][]byte
 	n        int // pictures captured
@@ -29,7 +30,12 @@ type emulatedCamera struct {
 	ticker   *time.Ticker
 }
 
+// openEmulated opens the emulated camera. What is to be set is meant for a real
+// one, if this only stands in for it.
 func openEmulated(_ string, want settings) (camera, error) {
+	if want.camera == "emulated" && len(want.set) > 0 {
+		return nil, fmt.Errorf("-set %v: the emulated camera has no controls", want.set[0])
+	}
 	fps := want.fps
 	if fps == 0 {
 		fps = 1

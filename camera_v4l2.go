@@ -90,6 +90,9 @@ type v4l2Camera struct {
 	buffers [][]byte
 	time64  bool // buffers are v4l2BufferTime64
 
+	assignments []assignment // of controls, by -set
+	steadyRate  bool         // at the cost of brightness
+
 	// Set when streaming starts: the same moment on two clocks, of which
 	// one is the driver's.
 	streaming bool
@@ -128,6 +131,9 @@ func (c *v4l2Camera) prepare(want settings) error {
 		return err
 	}
 	if err := c.setRate(want); err != nil {
+		return err
+	}
+	if err := c.setControls(want); err != nil {
 		return err
 	}
 	c.subscribe()
@@ -208,6 +214,9 @@ func (c *v4l2Camera) streamOn() error {
 		return err
 	}
 	c.streaming = true
+	// Some cameras forget their controls when they start. What is refused now
+	// was taken when the camera was opened, and is no reason to stop.
+	c.applyControls()
 	return nil
 }
 

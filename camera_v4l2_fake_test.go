@@ -34,6 +34,7 @@ type fakeKernel struct {
 	slowest      v4l2Fract                  // what S_PARM grants, unless it is zero
 	buffers      uint32                     // granted at most
 	size         uint32                     // of a buffer, bytes
+	controls     []*fakeControl
 
 	// Each poll makes the next batch of pictures ready. When there are no
 	// more, polls time out.
@@ -233,6 +234,8 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		k.streaming = true
 	case vidiocStreamOff:
 		k.streaming, k.queued = false, nil
+	case vidiocQueryExtCtrl, vidiocQueryCtrl, vidiocQueryMenu, vidiocGExtCtrls, vidiocSExtCtrls:
+		return k.serveControls(request, arg)
 	default:
 		return k.serveBuffers(request, arg)
 	}

@@ -35,6 +35,22 @@ const (
 	bufFlagError              = 0x0040 // V4L2_BUF_FLAG_ERROR
 	bufFlagTimestampMask      = 0xe000 // V4L2_BUF_FLAG_TIMESTAMP_MASK
 	bufFlagTimestampMonotonic = 0x2000 // V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC
+
+	ctrlTypeInteger     = 1 // V4L2_CTRL_TYPE_INTEGER
+	ctrlTypeBoolean     = 2 // V4L2_CTRL_TYPE_BOOLEAN
+	ctrlTypeMenu        = 3 // V4L2_CTRL_TYPE_MENU
+	ctrlTypeInteger64   = 5 // V4L2_CTRL_TYPE_INTEGER64
+	ctrlTypeBitmask     = 8 // V4L2_CTRL_TYPE_BITMASK
+	ctrlTypeIntegerMenu = 9 // V4L2_CTRL_TYPE_INTEGER_MENU
+
+	ctrlFlagDisabled = 0x0001     // V4L2_CTRL_FLAG_DISABLED
+	ctrlFlagReadOnly = 0x0004     // V4L2_CTRL_FLAG_READ_ONLY
+	ctrlFlagInactive = 0x0010     // V4L2_CTRL_FLAG_INACTIVE
+	ctrlFlagNextCtrl = 0x80000000 // V4L2_CTRL_FLAG_NEXT_CTRL, in the id that is asked for
+
+	ctrlClassMask = 0x0fff0000 // of an id (V4L2_CTRL_ID2CLASS)
+
+	cidExposureAutoPriority = 0x009a0903 // V4L2_CID_EXPOSURE_AUTO_PRIORITY
 )
 
 // struct v4l2_capability
@@ -233,6 +249,62 @@ type v4l2EventSubscription struct {
 	_     [5]uint32
 }
 
+// struct v4l2_query_ext_ctrl. Its 64 bits begin at a multiple of 8 bytes and so
+// does what comes after it, so all compilers lay it out alike.
+type v4l2QueryExtCtrl struct {
+	id           uint32
+	typ          uint32
+	name         [32]byte
+	minimum      int64
+	maximum      int64
+	step         uint64
+	defaultValue int64
+	flags        uint32
+	elemSize     uint32 // bytes
+	elems        uint32
+	nrOfDims     uint32
+	dims         [4]uint32
+	_            [32]uint32
+}
+
+// struct v4l2_queryctrl
+type v4l2QueryCtrl struct {
+	id           uint32
+	typ          uint32
+	name         [32]byte
+	minimum      int32
+	maximum      int32
+	step         int32
+	defaultValue int32
+	flags        uint32
+	_            [2]uint32
+}
+
+// struct v4l2_querymenu
+type v4l2QueryMenu struct {
+	id    uint32
+	index uint32
+	name  [32]byte // in an integer menu the first 8 are the value: 64 bits, packed
+	_     uint32
+}
+
+// struct v4l2_ext_control: packed, so its 64 bits are not aligned.
+type v4l2ExtControl struct {
+	id    uint32
+	_     [2]uint32 // size, for what has no place in value
+	value [2]uint32 // the lower half first; most controls have no other
+}
+
+// struct v4l2_ext_controls
+type v4l2ExtControls struct {
+	which     uint32 // the class of the controls
+	count     uint32
+	errorIdx  uint32
+	requestFD int32
+	_         uint32
+	controls  *v4l2ExtControl
+}
+
 // Request numbers: direction, size of the argument, 'V', number (_IOC in
 // include/uapi/asm-generic/ioctl.h, which mips, powerpc and sparc do not use).
 const (
@@ -250,6 +322,12 @@ const (
 	vidiocStreamOff = iocWrite | unsafe.Sizeof(int32(0))<<16 | 'V'<<8 | 19
 	vidiocGParm     = iocRead | iocWrite | unsafe.Sizeof(v4l2StreamParm{})<<16 | 'V'<<8 | 21
 	vidiocSParm     = iocRead | iocWrite | unsafe.Sizeof(v4l2StreamParm{})<<16 | 'V'<<8 | 22
+
+	vidiocQueryCtrl    = iocRead | iocWrite | unsafe.Sizeof(v4l2QueryCtrl{})<<16 | 'V'<<8 | 36
+	vidiocQueryMenu    = iocRead | iocWrite | unsafe.Sizeof(v4l2QueryMenu{})<<16 | 'V'<<8 | 37
+	vidiocGExtCtrls    = iocRead | iocWrite | unsafe.Sizeof(v4l2ExtControls{})<<16 | 'V'<<8 | 71
+	vidiocSExtCtrls    = iocRead | iocWrite | unsafe.Sizeof(v4l2ExtControls{})<<16 | 'V'<<8 | 72
+	vidiocQueryExtCtrl = iocRead | iocWrite | unsafe.Sizeof(v4l2QueryExtCtrl{})<<16 | 'V'<<8 | 103
 
 	vidiocEnumFrameSizes     = iocRead | iocWrite | unsafe.Sizeof(v4l2FrmSizeEnum{})<<16 | 'V'<<8 | 74
 	vidiocEnumFrameIntervals = iocRead | iocWrite | unsafe.Sizeof(v4l2FrmIvalEnum{})<<16 | 'V'<<8 | 75
@@ -269,6 +347,12 @@ var requestNames = map[uintptr]string{
 	vidiocStreamOff: "VIDIOC_STREAMOFF",
 	vidiocGParm:     "VIDIOC_G_PARM",
 	vidiocSParm:     "VIDIOC_S_PARM",
+
+	vidiocQueryCtrl:    "VIDIOC_QUERYCTRL",
+	vidiocQueryMenu:    "VIDIOC_QUERYMENU",
+	vidiocGExtCtrls:    "VIDIOC_G_EXT_CTRLS",
+	vidiocSExtCtrls:    "VIDIOC_S_EXT_CTRLS",
+	vidiocQueryExtCtrl: "VIDIOC_QUERY_EXT_CTRL",
 
 	vidiocEnumFrameSizes:     "VIDIOC_ENUM_FRAMESIZES",
 	vidiocEnumFrameIntervals: "VIDIOC_ENUM_FRAMEINTERVALS",

@@ -37,6 +37,12 @@ func TestV4L2Layout(t *testing.T) {
 		{"VIDIOC_ENUM_FRAMEINTERVALS", vidiocEnumFrameIntervals, 0xc034564b, 0xc034564b},
 		{"VIDIOC_SUBSCRIBE_EVENT", vidiocSubscribeEvent, 0x4020565a, 0x4020565a},
 
+		{"VIDIOC_QUERYCTRL", vidiocQueryCtrl, 0xc0445624, 0xc0445624},
+		{"VIDIOC_QUERYMENU", vidiocQueryMenu, 0xc02c5625, 0xc02c5625},
+		{"VIDIOC_G_EXT_CTRLS", vidiocGExtCtrls, 0xc0205647, 0xc0185647},
+		{"VIDIOC_S_EXT_CTRLS", vidiocSExtCtrls, 0xc0205648, 0xc0185648},
+		{"VIDIOC_QUERY_EXT_CTRL", vidiocQueryExtCtrl, 0xc0e85667, 0xc0e85667},
+
 		{"sizeof v4l2_format", unsafe.Sizeof(v4l2Format{}), 208, 204},
 		{"sizeof v4l2_buffer", unsafe.Sizeof(v4l2Buffer{}), 88, 68},
 		{"v4l2_capability.capabilities", unsafe.Offsetof(v4l2Capability{}.capabilities), 84, 84},
@@ -52,6 +58,13 @@ func TestV4L2Layout(t *testing.T) {
 		{"v4l2_buffer.m.offset", unsafe.Offsetof(v4l2Buffer{}.offset), 64, 52},
 		{"v4l2_buffer.length", unsafe.Offsetof(v4l2Buffer{}.length), 72, 56},
 		{"v4l2_buffer.request_fd", unsafe.Offsetof(v4l2Buffer{}.requestFD), 80, 64},
+		{"v4l2_query_ext_ctrl.minimum", unsafe.Offsetof(v4l2QueryExtCtrl{}.minimum), 40, 40},
+		{"v4l2_query_ext_ctrl.flags", unsafe.Offsetof(v4l2QueryExtCtrl{}.flags), 72, 72},
+		{"v4l2_queryctrl.flags", unsafe.Offsetof(v4l2QueryCtrl{}.flags), 56, 56},
+		{"v4l2_querymenu.name", unsafe.Offsetof(v4l2QueryMenu{}.name), 8, 8},
+		{"sizeof v4l2_ext_control", unsafe.Sizeof(v4l2ExtControl{}), 20, 20},
+		{"v4l2_ext_control.value64", unsafe.Offsetof(v4l2ExtControl{}.value), 12, 12},
+		{"v4l2_ext_controls.controls", unsafe.Offsetof(v4l2ExtControls{}.controls), 24, 20},
 	}
 	for _, test := range tests {
 		want := test.want64

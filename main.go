@@ -28,6 +28,14 @@
 // for a while. A camera that is unplugged, busy or stuck is tried again until
 // it works; viewers stay connected and see that it is lost.
 //
+// Controls of the camera have the names that v4l2-ctl prints. A value is a
+// number, on or off, an entry of a menu by its number or its name, or the word
+// default. All are checked before the first is set. If one is not there or
+// cannot be what it is to be, the camera is not opened: the log, the page and
+// /state say what is possible. They are set each time that the camera is opened.
+// With -fps the camera is also told not to take fewer pictures in the dark
+// (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
+//
 // Every viewer gets the newest picture when its connection can take one, and
 // none of the older ones: a slow viewer sees fewer pictures, not late ones.
 //
@@ -46,6 +54,9 @@
 //	-quality percent
 //		of the JPEGs made from raw pictures or by rpicam-vid, 1 to 100
 //		(default 80)
+//	-set name=value
+//		set a control of the camera, like brightness=128; may be given
+//		several times
 //	-idle duration
 //		release the camera when nobody has watched for so long; 0: never
 //		(default 10s)
@@ -150,6 +161,7 @@ func parseArgs(args []string) (o options, usage string, err error) {
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by rpicam-vid")
+	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
@@ -192,6 +204,17 @@ func (o *options) parseSize(text string) error {
 	if err1 != nil || err2 != nil || min(o.width, o.height) < 16 || max(o.width, o.height) > 16384 {
 		return errors.New("must be a width and a height in pixels, like 640x480")
 	}
+	return nil
+}
+
+// parseSet reads a -set like "brightness=128". What names and values there are
+// is up to the camera.
+func (o *options) parseSet(text string) error {
+	name, value, _ := strings.Cut(text, "=")
+	if name == "" || value == "" {
+		return errors.New("must be a control and its value, like brightness=128")
+	}
+	o.set = append(o.set, controlSetting{name, value})
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -158,6 +159,8 @@ func TestParseArgs(t *testing.T) {
 		{"-fps 0.5", func(o *options) { o.fps = 0.5 }},
 		{"-quality 1", func(o *options) { o.quality = 1 }},
 		{"-quality 100", func(o *options) { o.quality = 100 }},
+		{"-set brightness=1", func(o *options) { o.set = []controlSetting{{"brightness", "1"}} }},
+		{"-set b=c=d -set=a=1 -set a=2", func(o *options) { o.set = []controlSetting{{"b", "c=d"}, {"a", "1"}, {"a", "2"}} }},
 		{"-idle 0", func(o *options) { o.idle = 0 }},
 		{"-idle 1m30s", func(o *options) { o.idle = 90 * time.Second }},
 		{"-max-clients 1", func(o *options) { o.maxClients = 1 }},
@@ -170,7 +173,7 @@ func TestParseArgs(t *testing.T) {
 			want := defaults
 			tt.set(&want)
 			got, _, err := parseArgs(strings.Fields(tt.args))
-			if got != want || err != nil {
+			if !reflect.DeepEqual(got, want) || err != nil {
 				t.Errorf("got  %+v, error %v\nwant %+v", got, err, want)
 			}
 		})
@@ -196,6 +199,9 @@ func TestWrongArgs(t *testing.T) {
 		{"-fps fast", `invalid value "fast" for flag -fps: parse error`},
 		{"-quality 0", "-quality 0: must be from 1 to 100"},
 		{"-quality 101", "-quality 101: must be from 1 to 100"},
+		{"-set brightness", `invalid value "brightness" for flag -set: must be a control and its value, like brightness=128`},
+		{"-set brightness=", `invalid value "brightness=" for flag -set: must be a control and its value, like brightness=128`},
+		{"-set =1", `invalid value "=1" for flag -set: must be a control and its value, like brightness=128`},
 		{"-idle -1s", "-idle -1s: must not be negative"},
 		{"-idle 10", `invalid value "10" for flag -idle: parse error`},
 		{"-max-clients 0", "-max-clients 0: must be at least 1"},
@@ -324,6 +330,22 @@ func TestPlays(t *testing.T) {
 	if got := p.stop(); got != 0 {
 		t.Errorf("got status %d after SIGTERM, want 0", got)
 	}
+}
+
+// The emulated camera has nothing to set, but stands in for one that has.
+func TestEmulatedSet(t *testing.T) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-set", "brightness=1")
+	want := "-set brightness=1: the emulated camera has no controls"
+	if more := p.logged(t, want); more != "" {
+		t.Errorf("got %q after that, want no more", more)
+	}
+	eventually(t, "/state has that reason", func() bool { return stateOf(t, p)["reason"] == want })
+	standIn := settings{camera: "auto", set: []controlSetting{{"brightness", "1"}}}
+	c, err := openEmulated("", standIn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
 
 // stall watches the stream and takes nothing, until porthole feels it.

@@ -1,0 +1,371 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// setting returns settings with what each -set gives: "name=value name=value",
+// with ~ for spaces in them.
+func setting(t testing.TB, flags string) settings {
+	t.Helper()
+	o := options{settings: smallSize}
+	for _, text := range strings.Fields(flags) {
+		if err := o.parseSet(strings.ReplaceAll(text, "~", " ")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o.settings
+}
+
+// values lists the values that differ from those of a new webcam.
+func (k *fakeKernel) values() string {
+	var values []string
+	for i, before := range webcamControls() {
+		if after := k.controls[i]; after.value != before.value {
+			values = append(values, fmt.Sprintf("%s=%d", controlName(after.name), after.value))
+		}
+	}
+	return strings.Join(values, " ")
+}
+
+func TestControlName(t *testing.T) {
+	tests := []struct{ name, want string }{
+		{"Brightness", "brightness"},
+		{"Exposure Time, Absolute", "exposure_time_absolute"},
+		{"White Balance, Auto & Preset", "white_balance_auto_preset"},
+		{"Pan (Absolute)", "pan_absolute"},
+		{"(Auto) 50/60 Hz", "auto_50_60_hz"},
+		{"  two  spaces  ", "two_spaces"},
+		{"brightness", "brightness"},
+		{"Größe", "gr_e"},
+		{"--", ""},
+		{"", ""},
+	}
+	for _, test := range tests {
+		if got := controlName(test.name); got != test.want {
+			t.Errorf("%q: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func FuzzControlName(f *testing.F) {
+	f.Add("Exposure Time, Absolute")
+	f.Add("_\xff_")
+	proper := regexp.MustCompile(`^([a-z0-9]+(_[a-z0-9]+)*)?$`)
+	f.Fuzz(func(t *testing.T, name string) {
+		got := controlName(name)
+		if !proper.MatchString(got) {
+			t.Errorf("%q: got %q, want words and underscores", name, got)
+		}
+		if again := controlName(got); again != got {
+			t.Errorf("%q: got %q, and of that %q", name, got, again)
+		}
+	})
+}
+
+// What is given with -set is what the camera has then.
+func TestV4L2Set(t *testing.T) {
+	tests := []struct{ set, want string }{
+		{"", ""},
+		{"brightness=0", "brightness=0"},
+		{"brightness=255 contrast=-64", "brightness=255 contrast=-64"},
+		{"brightness=1 brightness=2", "brightness=2"},
+		{"Brightness=0x10", "brightness=16"},
+		{"brightness=1 brightness=default", ""},
+		{"white_balance_automatic=off horizontal_flip=on", "white_balance_automatic=0 horizontal_flip=1"},
+		{"white_balance_automatic=False horizontal_flip=TRUE", "white_balance_automatic=0 horizontal_flip=1"},
+		{"white_balance_automatic=0 horizontal_flip=1", "white_balance_automatic=0 horizontal_flip=1"},
+		{"white_balance_automatic=0 white_balance_automatic=default", ""},
+		{"auto_exposure=1", "auto_exposure=1"},
+		{"auto_exposure=manual~mode", "auto_exposure=1"},
+		{"exposure_time_absolute=100 auto_exposure=1", "auto_exposure=1 exposure_time_absolute=100"},
+		{"auto_exposure=1 exposure_time_absolute=100", "auto_exposure=1 exposure_time_absolute=100"},
+		{"iso_sensitivity=1", "iso_sensitivity=1"},          // the entry
+		{"iso_sensitivity=2", "iso_sensitivity=2"},          // the entry, not the one that stands for 2
+		{"iso_sensitivity=5", "iso_sensitivity=1"},          // what it stands for
+		{"iso_sensitivity=8589934592", "iso_sensitivity=2"}, // more than 32 bits
+		{"tests=0x80000001", "tests=-2147483647"},           // the kernel has 32 bits with a sign
+		{"offset=-9223372036854775808", "offset=-9223372036854775808"},
+		{"offset=4294967296", "offset=4294967296"},
+	}
+	for _, test := range tests {
+		t.Run(test.set, func(t *testing.T) {
+			k := newFakeKernel()
+			k.controls = webcamControls()
+			c, err := openNode(k, fakePath, setting(t, test.set))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if got := k.values(); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// A wrong -set says what is possible, and nothing is set.
+func TestV4L2SetWrong(t *testing.T) {
+	const all = "brightness, contrast, white_balance_automatic, horizontal_flip, tests, auto_exposure, " +
+		"exposure_time_absolute, exposure_dynamic_framerate, iso_sensitivity, offset"
+	tests := []struct{ set, want string }{
+		{"brightnes=1", `no control "brightnes": it has ` + all},
+		{"saturation=1", `no control "saturation": it has ` + all},
+		{"do_white_balance=1", `no control "do_white_balance": it has ` + all},
+		{"label=x", `no control "label": it has ` + all},
+		{"brightness=300", "brightness=300: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"brightness=-1", "brightness=-1: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"brightness=on", "brightness=on: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"brightness=1.5", "brightness=1.5: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"brightness=4294967296", "brightness=4294967296: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"brightness=99999999999999999999", "brightness=99999999999999999999: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"contrast=1", "contrast=1: must be from -64 to 64 in steps of 8 (default -8)"},
+		{"horizontal_flip=2", "horizontal_flip=2: must be on or off (default off)"},
+		{"white_balance_automatic=maybe", "white_balance_automatic=maybe: must be on or off (default on)"},
+		{"auto_exposure=x", "auto_exposure=x: must be one of 1 (Manual Mode), 3 (Aperture Priority Mode)"},
+		{"auto_exposure=2", "auto_exposure=2: must be one of 1 (Manual Mode), 3 (Aperture Priority Mode)"},
+		{"auto_exposure=on", "auto_exposure=on: must be one of 1 (Manual Mode), 3 (Aperture Priority Mode)"},
+		{"iso_sensitivity=3", "iso_sensitivity=3: must be one of 0 (2), 1 (5), 2 (8589934592)"},
+		{"tests=2", "tests=2: must be a number with no bits but those of 0x80000005 (default 0x80000000)"},
+		{"tests=-1", "tests=-1: must be a number with no bits but those of 0x80000005 (default 0x80000000)"},
+		{"pixel_rate=1", "pixel_rate=1: this control can only be read"},
+		{"exposure_time_absolute=9", "exposure_time_absolute=9: an automatic mode has this control: switch that off with another -set"},
+	}
+	for _, test := range tests {
+		t.Run(test.set, func(t *testing.T) {
+			k := newFakeKernel()
+			k.controls = webcamControls()
+			_, err := openNode(k, fakePath, setting(t, test.set))
+			if err == nil || err.Error() != fakePath+": "+test.want {
+				t.Errorf("got  %v\nwant %s: %s", err, fakePath, test.want)
+			}
+			if got := k.values(); got != "" {
+				t.Errorf("%s was set, want nothing", got)
+			}
+			k.checkReleased(t)
+		})
+	}
+}
+
+// All is checked before the first is set.
+func TestV4L2SetAllOrNone(t *testing.T) {
+	k := newFakeKernel()
+	k.controls = webcamControls()
+	if _, err := openNode(k, fakePath, setting(t, "brightness=1 contrast=1")); err == nil {
+		t.Error("got no error, want one")
+	}
+	if slices.Contains(k.calls, "S_EXT_CTRLS") {
+		t.Errorf("got calls %q, want none that sets anything", k.calls)
+	}
+}
+
+func TestV4L2SetWithoutControls(t *testing.T) {
+	_, err := openNode(newFakeKernel(), fakePath, setting(t, "brightness=1"))
+	if want := fakePath + `: no control "brightness": it has none`; err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
+// Linux before 3.17 has VIDIOC_QUERYCTRL only, some drivers have nothing.
+func TestV4L2OldControls(t *testing.T) {
+	k := newFakeKernel()
+	k.controls = webcamControls()[:10]
+	k.fail = failAt("QUERY_EXT_CTRL", unix.ENOTTY)
+	c := openFake(t, k)
+	got, err := c.controls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.fail = nil
+	want, err := c.controls()
+	if err != nil || len(want) != 5 || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("with VIDIOC_QUERYCTRL: got  %v\nwant, as with VIDIOC_QUERY_EXT_CTRL, %v (error %v)", got, want, err)
+	}
+	k.fail = func(call string) error { return errorIf(strings.HasPrefix(call, "QUERY"), unix.ENOTTY) }
+	if list, err := c.controls(); len(list) > 0 || err != nil {
+		t.Errorf("with neither: got %v, error %v, want none of both", list, err)
+	}
+}
+
+// errorIf returns err if there is to be one.
+func errorIf(is bool, err error) error {
+	if is {
+		return err
+	}
+	return nil
+}
+
+func TestV4L2ControlErrors(t *testing.T) {
+	broken := func(call string) func(k *fakeKernel) {
+		return func(k *fakeKernel) { k.fail = failAt(call, unix.ENODEV) }
+	}
+	refuses := func(err error) func(k *fakeKernel) {
+		return func(k *fakeKernel) { k.control("brightness").refuse = func() error { return err } }
+	}
+	tests := []struct {
+		name   string
+		change func(k *fakeKernel)
+		want   string
+	}{
+		{"unplugged when asked", broken("QUERY_EXT_CTRL"), "the camera is gone: was it unplugged?"},
+		{"unplugged when set", broken("S_EXT_CTRLS"), "the camera is gone: was it unplugged?"},
+		{"busy", refuses(unix.EBUSY), "brightness=1: another program has this control"},
+		{"broken", refuses(unix.EIO), "brightness=1: ioctl(VIDIOC_S_EXT_CTRLS): input/output error"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.controls = webcamControls()
+			test.change(k)
+			_, err := openNode(k, fakePath, setting(t, "brightness=1"))
+			if err == nil || err.Error() != fakePath+": "+test.want {
+				t.Errorf("got  %v\nwant %s: %s", err, fakePath, test.want)
+			}
+			k.checkReleased(t)
+		})
+	}
+}
+
+// A control that cannot be asked about ends the list, and so does a driver that
+// goes round in circles. A menu is not as long as it says.
+func TestV4L2ControlNonsense(t *testing.T) {
+	k := newFakeKernel()
+	k.controls = webcamControls()
+	k.control("auto_exposure").max = 1<<63 - 1
+	c := openFake(t, k)
+	asked := 0
+	k.fail = func(call string) error {
+		if call == "QUERY_EXT_CTRL" {
+			asked++
+		}
+		return errorIf(asked == 12, unix.EIO)
+	}
+	list, err := c.controls()
+	if err != nil || controlNames(list) != "brightness, contrast, white_balance_automatic, horizontal_flip, tests, auto_exposure" {
+		t.Errorf("got %s, error %v, want those before the broken one", controlNames(list), err)
+	}
+	k.fail = nil
+	k.controls = append(k.controls[:3:3], &fakeControl{id: 0xffffffff, typ: ctrlTypeInteger, name: "Circle"})
+	if list, err := c.controls(); err != nil || len(list) > 3 {
+		t.Errorf("got %d controls, error %v, want at most 3", len(list), err)
+	}
+}
+
+// What an automatic mode overwrites when it is switched off holds all the same,
+// in whatever order they are given: drivers like vivid take it, and forget it.
+func TestV4L2SetOverwritten(t *testing.T) {
+	k := newFakeKernel()
+	k.controls = webcamControls()
+	k.control("exposure_time_absolute").refuse = nil
+	auto := k.control("auto_exposure")
+	auto.changed = func() {
+		if auto.initial == 3 { // it is the first time
+			k.control("exposure_time_absolute").value = 777
+			auto.initial = 1
+		}
+	}
+	c, err := openNode(k, fakePath, setting(t, "exposure_time_absolute=100 auto_exposure=1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got, want := k.values(), "auto_exposure=1 exposure_time_absolute=100"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The driver may make another value of what it is asked for.
+func TestV4L2SetClamped(t *testing.T) {
+	k := newFakeKernel()
+	k.controls = webcamControls()
+	f := k.control("brightness")
+	f.changed = func() { f.value = min(f.value, 200) }
+	want := setting(t, "brightness=255")
+	opened, err := openNode(k, fakePath, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	c := opened.(*v4l2Camera)
+	if got, err := c.getControl(c.assignments[0].control); got != 200 || err != nil {
+		t.Errorf("got brightness %d, error %v, want 200", got, err)
+	}
+}
+
+// Some cameras forget their controls when they start to stream. One that
+// refuses to have it set then shows its picture all the same.
+func TestV4L2SetAgain(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		t.Run(fmt.Sprint("refused: ", refused), func(t *testing.T) {
+			k := newFakeKernel()
+			k.controls = webcamControls()
+			k.shows(picture1)
+			f := k.control("brightness")
+			k.fail = func(call string) error {
+				if call == "STREAMON" {
+					f.value = f.initial
+					f.refuse = func() error { return errorIf(refused, unix.EBUSY) }
+				}
+				return nil
+			}
+			c, err := openNode(k, fakePath, setting(t, "brightness=7"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := captureOne(c); err != nil {
+				t.Error(err)
+			}
+			want := int64(7)
+			if refused {
+				want = f.initial
+			}
+			if f.value != want {
+				t.Errorf("got brightness %d, want %d", f.value, want)
+			}
+		})
+	}
+}
+
+// Who asks for a rate gets it in the dark, too, if the camera knows that.
+func TestV4L2SteadyRate(t *testing.T) {
+	tests := []struct {
+		fps       float64
+		set, want string
+	}{
+		{0, "", ""},
+		{30, "", "exposure_dynamic_framerate=0"},
+		{30, "brightness=1", "brightness=1 exposure_dynamic_framerate=0"},
+		{30, "exposure_dynamic_framerate=on", ""},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.fps, " ", test.set), func(t *testing.T) {
+			k := newFakeKernel()
+			k.controls = webcamControls()
+			want := setting(t, test.set)
+			want.fps = test.fps
+			c, err := openNode(k, fakePath, want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if got := k.values(); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+	k := newFakeKernel()
+	c, err := openNode(k, fakePath, settings{width: 320, height: 180, fps: 30, quality: 80})
+	if err != nil {
+		t.Fatalf("without such a control: %v", err)
+	}
+	c.Close()
+}
