@@ -1,0 +1,151 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// oldLinux is the running kernel, as if it were from before Linux 3.17.
+type oldLinux struct{ linux }
+
+func (k oldLinux) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	if request == vidiocQueryExtCtrl {
+		return unix.ENOTTY
+	}
+	return k.linux.ioctl(fd, request, arg)
+}
+
+// Both ways to ask for the controls tell the same, and all of it makes sense.
+func TestV4L2DeviceControls(t *testing.T) {
+	eachCamera(t, "", func(t *testing.T, path string) {
+		c := openReal(t, path, smallSize)
+		defer closeReal(t, c)
+		controls := controlsOf(t, c)
+		for _, d := range controls {
+			value, err := c.getControl(d)
+			t.Logf("%s=%d, error %v: %s; flags %#x", d.name, value, err, d.choice(), d.flags)
+			if !d.allows(d.initial) || err == nil && d.flags&ctrlFlagReadOnly == 0 && !d.allows(value) {
+				t.Errorf("%s: it is %d and %d by default, must be %s", d.name, value, d.initial, d.choice())
+			}
+		}
+		c.kernel = oldLinux{}
+		wide := func(d control) bool { return d.typ == ctrlTypeInteger64 }
+		got, want := slices.DeleteFunc(controlsOf(t, c), wide), slices.DeleteFunc(controls, wide)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("VIDIOC_QUERYCTRL:\ngot  %+v\nwant %+v", got, want)
+		}
+	})
+}
+
+func controlsOf(t *testing.T, c *v4l2Camera) []control {
+	t.Helper()
+	controls, err := c.controls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return controls
+}
+
+// valueOf returns a control of c, and its value.
+func valueOf(t *testing.T, c *v4l2Camera, name string) (control, int64) {
+	t.Helper()
+	controls := controlsOf(t, c)
+	i := slices.IndexFunc(controls, func(d control) bool { return d.name == name })
+	if i < 0 {
+		t.Fatalf("no control %s, it has %s", name, controlNames(controls))
+	}
+	value, err := c.getControl(controls[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return controls[i], value
+}
+
+// What is given with -set is what the driver has then. The tests that come
+// after this one want vivid to be as it was.
+func TestV4L2DeviceSet(t *testing.T) {
+	tests := []struct {
+		set, control string
+		want         int64
+	}{
+		{"brightness=100 contrast=0x40", "brightness", 100},
+		{"contrast=0x40", "contrast", 64},
+		{"boolean=off", "boolean", 0},
+		{"integer_32_bits=-7", "integer_32_bits", -7},
+		{"integer_64_bits=-5000000000", "integer_64_bits", -5e9},
+		{"bitmask=0x80400010", "bitmask", 0x80400010},
+		{"menu=1", "menu", 1},
+		{"menu=menu~item~4", "menu", 4},
+		{"integer_menu=5", "integer_menu", 5},
+		{"integer_menu=42", "integer_menu", 8},
+		// vivid overwrites the gain when it is no longer automatic.
+		{"gain=200 gain_automatic=off", "gain", 200},
+	}
+	eachCamera(t, "vivid", func(t *testing.T, path string) {
+		for _, test := range tests {
+			c := openReal(t, path, setting(t, test.set))
+			captureImage(t, c)
+			if _, got := valueOf(t, c, test.control); got != test.want {
+				t.Errorf("%s: got %s=%d, want %d", test.set, test.control, got, test.want)
+			}
+			closeReal(t, c)
+		}
+		var before string
+		for _, test := range tests {
+			before += " " + test.control + "=default"
+		}
+		c := openReal(t, path, setting(t, before+" gain_automatic=default"))
+		for _, test := range tests[:len(tests)-1] { // the gain is automatic again
+			if d, got := valueOf(t, c, test.control); got != d.initial {
+				t.Errorf("got %s=%d, want %d as by default", test.control, got, d.initial)
+			}
+		}
+		closeReal(t, c)
+	})
+}
+
+// The gain is nothing to set while it is automatic.
+func TestV4L2DeviceInactive(t *testing.T) {
+	eachCamera(t, "vivid", func(t *testing.T, path string) {
+		for automatic, want := range map[string]bool{"off": false, "on": true} {
+			c := openReal(t, path, setting(t, "gain_automatic="+automatic))
+			d, _ := valueOf(t, c, "gain")
+			if got := d.flags&ctrlFlagInactive != 0; got != want {
+				t.Errorf("gain_automatic=%s: the gain is inactive: got %v, want %v", automatic, got, want)
+			}
+			closeReal(t, c)
+		}
+	})
+}
+
+// One wrong -set, and none of them changes anything.
+func TestV4L2DeviceSetWrong(t *testing.T) {
+	tests := []struct{ set, want string }{
+		{"brightness=256", "brightness=256: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"menu=2", "menu=2: must be one of 1 (Menu Item 1), 3 (Menu Item 3), 4 (Menu Item 4)"},
+		{"bitmask=1", "bitmask=1: must be a number with no bits but those of 0x80402010 (default 0x80002000)"},
+		{"read_only_integer_32_bits=1", "read_only_integer_32_bits=1: this control can only be read"},
+		{"button=1", `no control "button": it has brightness, contrast, saturation, hue, `},
+	}
+	eachCamera(t, "vivid", func(t *testing.T, path string) {
+		for _, test := range tests {
+			_, err := openV4L2(path, setting(t, "contrast=1 "+test.set))
+			if err == nil || !strings.HasPrefix(err.Error(), path+": "+test.want) {
+				t.Errorf("got  %v\nwant %s: %s", err, path, test.want)
+			}
+			checkInUse(t, 0, 0)
+		}
+		c := openReal(t, path, smallSize)
+		defer closeReal(t, c)
+		if d, got := valueOf(t, c, "contrast"); got != d.initial {
+			t.Errorf("got contrast %d, want %d as before", got, d.initial)
+		}
+	})
+}
