@@ -83,6 +83,9 @@ func openPi(device string, want settings) (camera, error) {
 	if program == "" {
 		return nil, notThere("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
 	}
+	if len(want.set) > 0 {
+		return nil, fmt.Errorf("-set %v: %s has no controls that can be set", want.set[0], filepath.Base(program))
+	}
 	name := "Raspberry Pi camera"
 	if len(sensors) > 0 {
 		chip, _, _ := strings.Cut(sensors[0], " ")
