@@ -35,7 +35,6 @@ type client struct {
 	conn    net.Conn
 	raw     syscall.RawConn       // of conn, where trySend can use it
 	push    func(fd uintptr) bool // sendNewest, bound once and not per frame
-	head    []byte                // HTTP response head and first boundary, until sent
 	spacing uint32                // least time between frames, microseconds; 0: none
 
 	held     *frame // being sent
@@ -58,13 +57,13 @@ type client struct {
 	millihz atomic.Uint32 // frames per 1000 seconds, lately
 }
 
-// attend sends the stream to conn from now on; head goes first. The viewer
-// that entered for it leaves when the client goes.
+// attend sends the stream to conn from now on; head, an HTTP response's header
+// and the first boundary, goes first. The viewer that entered for it leaves when
+// the client goes.
 func (s *stream) attend(conn net.Conn, head []byte, spacing time.Duration) {
 	c := &client{
 		stream:  s,
 		conn:    conn,
-		head:    head,
 		spacing: uint32(spacing.Microseconds()),
 		since:   time.Now(),
 		next:    s.clock.Load(),
@@ -82,7 +81,7 @@ func (s *stream) attend(conn net.Conn, head []byte, spacing time.Duration) {
 		return
 	}
 	go c.listen()
-	go c.run()
+	go c.run(head)
 }
 
 // join adds c to the stream's clients, unless the stream was closed.
@@ -100,10 +99,10 @@ func (s *stream) join(c *client) bool {
 }
 
 // run sends frames until the client goes or takes none for too long.
-func (c *client) run() {
+func (c *client) run(head []byte) {
 	defer c.depart()
 	c.extend()
-	if err := c.greet(); err != nil {
+	if err := c.greet(head); err != nil {
 		return
 	}
 	for c.wait() {
@@ -141,12 +140,11 @@ func (c *client) depart() {
 
 // greet sends the head, and in the same packets the newest frame if there is
 // one already.
-func (c *client) greet() error {
-	first := net.Buffers{c.head}
+func (c *client) greet(head []byte) error {
+	first := net.Buffers{head}
 	if c.take() {
 		first = append(first, c.rest)
 	}
-	c.head = nil
 	if _, err := first.WriteTo(c.conn); err != nil {
 		return err
 	}
@@ -278,8 +276,8 @@ func (c *client) schedule() {
 	}
 }
 
-// extend gives the client a new write deadline. It is set once a second and
-// not per frame, because each time costs as much as a tenth of a write.
+// extend gives the client a new write deadline: once a second and not per
+// frame, since a timer has to be set anew for it.
 func (c *client) extend() {
 	c.stream.mu.RLock()
 	defer c.stream.mu.RUnlock()
