@@ -1,0 +1,276 @@
+# The emulated Raspberry Pi Zero: what it needs, the system that it boots, and
+# how to have it run something. Part of .ci/pizero.
+#
+# QEMU emulates the board, with the kernel that Debian has for it and BusyBox
+# for all the rest.
+
+# ---- What is needed
+
+set_up() {
+	install_tools
+	fetch_board
+	tmp=$(mktemp -d)
+	trap clean_up EXIT
+	trap 'exit 1' INT TERM HUP
+	SECONDS=0
+}
+
+clean_up() {
+	[[ -n $finished ]] || say "ended before its time"
+	if [[ -n $qemu ]]; then
+		kill "$qemu" 2>/dev/null || true
+		wait "$qemu" 2>/dev/null || true
+	fi
+	rm -rf "$tmp"
+}
+
+install_tools() {
+	local tool missing=()
+	for tool in "${tools[@]}"; do
+		command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
+	done
+	[[ ${#missing[@]} -gt 0 ]] || return 0
+	apt install --no-install-recommends "${missing[@]}" ||
+		{ apt update && apt install --no-install-recommends "${missing[@]}"; } ||
+		die "could not install ${missing[*]}"
+}
+
+# fetch_board gets the kernel and BusyBox, unless an earlier run has.
+fetch_board() {
+	[[ ! -d $board ]] || return 0
+	dpkg --print-foreign-architectures | grep -qx armel ||
+		as_root dpkg --add-architecture armel
+	rm -rf "$board.new"
+	mkdir -p "$board.new"
+	# The first attempt fails when the package lists are old or without armel.
+	unpack_board || { apt update && unpack_board; } ||
+		die "could not get the kernel and BusyBox for armel"
+	mv "$board.new" "$board"
+}
+
+# unpack_board takes whichever kernel Debian has for the Zero now: a version
+# that is written down somewhere is soon no longer there.
+unpack_board() (
+	cd "$board.new" || return
+	kernel=$(apt-cache depends linux-image-rpi:armel 2>/dev/null |
+		awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
+	[[ -n $kernel ]] || return
+	rm -f ./*.deb
+	say "downloading $kernel"
+	apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static:armel || return
+	for package in *.deb; do
+		dpkg -x "$package" . || return
+	done
+	rm -f ./*.deb
+	depmod -b . "$(kernel_version .)"
+)
+
+kernel_version() {
+	basename "$1"/lib/modules/*
+}
+
+apt() {
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >&2
+}
+
+as_root() {
+	if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+# ---- The system that boots
+
+build() {
+	command -v go >/dev/null || die "Go is needed"
+	say "building for ARMv6"
+	(
+		cd "$repo"
+		export CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6
+		go build -trimpath -ldflags='-s -w' -o "$tmp/porthole" .
+		go test -c -trimpath -ldflags='-s -w' -o "$tmp/porthole.test" .
+		go build -trimpath -ldflags='-s -w' -o "$tmp/webcam" ./testdata/webcam
+		env -u GOOS -u GOARCH go build -o "$tmp/webcam.here" ./testdata/webcam
+	) || die "does not build"
+}
+
+# make_root fills $tmp/root with the files of the guest: a small system like
+# the ones that Buildroot makes.
+make_root() {
+	local root=$tmp/root version
+	version=$(kernel_version "$board")
+
+	mkdir -p "$root"/{bin,dev,etc/init.d,proc,root,sbin,sys,tmp,usr/bin,usr/sbin,var/log,var/run}
+	cp "$board/bin/busybox" "$root/bin"
+	install -m 755 "$tmp/porthole" "$tmp/webcam" "$root/usr/bin"
+	install -m 755 "$repo/testdata/pizero/S50porthole" "$root/etc/init.d"
+
+	printf '%s\n' "${modules[@]}" >"$root/etc/modules"
+	copy_modules "$root" "$version"
+
+	write "$root/init" <<-'EOF'
+		#!/bin/busybox sh
+		/bin/busybox --install -s
+		mount -t devtmpfs devtmpfs /dev
+		exec /sbin/init </dev/console >/dev/console 2>&1
+	EOF
+
+	write "$root/etc/inittab" <<-'EOF'
+		::sysinit:/etc/init.d/rcS
+	EOF
+
+	# Port 2323 is how the host gives commands: see the function guest.
+	write "$root/etc/init.d/rcS" <<-'EOF'
+		#!/bin/sh
+		mount -t proc proc /proc
+		mount -t sysfs sysfs /sys
+		while read -r module; do
+			modprobe $module
+		done </etc/modules
+
+		ip link set lo up
+		until [ -e /sys/class/net/usb0 ]; do sleep 0.1; done
+		ip addr add 10.0.2.15/24 dev usb0
+		ip link set usb0 up
+		nc -ll -p 2323 -e /bin/sh &
+
+		for script in /etc/init.d/S??*; do
+			"$script" start
+		done
+		for i in $(seq 50); do
+			netstat -tln | grep -q ':5000 ' && break
+			sleep 0.1
+		done
+		echo "guest: up after $(cut -d ' ' -f 1 /proc/uptime) s"
+	EOF
+}
+
+# write makes its input an executable file.
+write() {
+	cat >"$1"
+	chmod +x "$1"
+}
+
+# copy_modules copies the modules that are to be loaded, and all they need.
+copy_modules() {
+	local root=$1 version=$2 module file
+	for module in "${modules[@]}"; do
+		modprobe -d "$board" -S "$version" --show-depends "${module%% *}"
+	done >"$tmp/modules" || die "no such kernel module: $module"
+	while read -r _ file _; do
+		file=${file#"$board"}
+		install -D -m 644 "$board$file" "$root$file"
+	done <"$tmp/modules"
+	cp "$board/lib/modules/$version"/modules.{order,builtin,builtin.modinfo} "$root/lib/modules/$version"
+	depmod -b "$root" "$version"
+}
+
+# add_tests has the guest run those of our tests that want a real V4L2 driver,
+# before it starts porthole. They run with vivid and with the webcam, which is
+# then unplugged until check_webcam.
+add_tests() {
+	local root=$tmp/root
+	mkdir -p "$root/tests"
+	install -m 755 "$tmp/porthole.test" "$root/tests"
+	cp -r "$repo/testdata" "$root/tests"
+	install -m 755 "$repo/testdata/webcam/misbehave" "$root/tests"
+	write "$root/etc/init.d/S10tests" <<-'EOF'
+		#!/bin/sh
+		cd /tests || exit
+		webcam >/var/log/webcam.log 2>&1 &
+		for i in $(seq 200); do
+			grep -q 'test webcam' /sys/class/video4linux/*/name && break
+			sleep 0.1
+		done
+		./porthole.test -test.v -test.run V4L2 -test.timeout 100s >log 2>&1
+		echo "status $?" >>log
+		echo unplug | nc 127.0.0.1 2324
+	EOF
+}
+
+# ---- The emulated board
+
+# boot starts the guest and waits until it is up. Afterwards $url is where its
+# porthole is.
+boot() {
+	local version port began=$SECONDS
+	version=$(kernel_version "$board")
+	console=$tmp/console
+	: >"$console"
+	(cd "$tmp/root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$tmp/initrd"
+	port=$(free_port)
+	guest_port=$(free_port)
+	url=http://127.0.0.1:$port
+
+	# -icount makes time in the guest a matter of instructions executed: 2 ns
+	# each, about the speed of a Zero. Without it every other boot hangs, for
+	# the emulated timer loses interrupts. When the guest has nothing to do, its
+	# time passes at once: to really sleep so long takes twice as long as the
+	# guest believes, a little too long each time. The kernel would panic over a power
+	# management block that QEMU does not have.
+	timeout --kill-after=5 "$((SECONDS < time_limit ? time_limit - SECONDS : 1))" qemu-system-arm -M raspi0 \
+		-icount shift=1,sleep=off -no-reboot \
+		-display none -monitor none -serial "file:$console" \
+		-kernel "$board/boot/vmlinuz-$version" \
+		-dtb "$board/usr/lib/linux-image-$version/bcm2835-rpi-zero.dtb" \
+		-initrd "$tmp/initrd" \
+		-append "console=ttyAMA0,115200 loglevel=3 rdinit=/init panic=1 initcall_blacklist=bcm2835_pm_driver_init" \
+		-device usb-net,netdev=net \
+		-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$port-10.0.2.15:5000,hostfwd=tcp:127.0.0.1:$guest_port-10.0.2.15:2323" \
+		</dev/null >"$tmp/qemu" 2>&1 &
+	qemu=$!
+
+	say "booting"
+	until grep -q '^guest: up' "$console"; do
+		if ! kill -0 "$qemu" 2>/dev/null; then
+			fail "boots" "QEMU ended: $(tail -n 1 "$tmp/qemu")"
+			return 1
+		fi
+		sleep 0.2
+	done
+	ok "boots" "$(sed -n 's/^guest: \(up[^\r]*\).*/\1/p' "$console"), $((SECONDS - began)) s here"
+}
+
+# free_port prints a TCP port of this machine that nobody listens at.
+free_port() {
+	local port
+	while port=$((20000 + RANDOM % 20000)); (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+		:
+	done
+	echo "$port"
+}
+
+# guest runs its input, shell commands, as root in the guest and prints what
+# they print, for two minutes or as many seconds as are given. It never fails:
+# look at what was printed.
+guest() {
+	local socket
+	{ exec {socket}<>"/dev/tcp/127.0.0.1/$guest_port"; } 2>/dev/null || return 0
+	{
+		echo "{"
+		cat
+		echo "} </dev/null 2>&1; exit"
+	} >&"$socket"
+	timeout "${1:-120}" cat <&"$socket" || true
+	exec {socket}>&-
+}
+
+# resident prints the memory that porthole takes in the guest, in kB.
+resident() {
+	guest <<<"awk '/^VmRSS/ { print \$2 }' /proc/\$(cat /var/run/porthole.pid)/status 2>/dev/null"
+}
+
+# fetch gets a path of porthole into a file; what went wrong is in $tmp/error.
+fetch() {
+	: >"$tmp/$2"
+	curl -sS --fail-with-body --max-time 40 -o "$tmp/$2" "$url$1" 2>"$tmp/error"
+}
+
+# answer prints what went wrong, and the beginning of what was fetched instead.
+answer() {
+	cat "$tmp/error" "$tmp/$1" | tr -cd '[:print:]' | head -c 300
+}
+
+# intact decodes a JPEG and takes no complaint; it is in $tmp/error.
+intact() {
+	djpeg -outfile /dev/null "$1" 2>"$tmp/error" && [[ ! -s $tmp/error ]]
+}
