@@ -1,0 +1,257 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestV4L2Calls(t *testing.T) {
+	k := newFakeKernel()
+	k.shows(picture1, picture2)
+	if err := session(k, 2); err != nil {
+		t.Fatal(err)
+	}
+	want := "open QUERYCAP ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
+		" G_PARM ENUM_FRAMEINTERVALS S_PARM SUBSCRIBE_EVENT REQBUFS 4" +
+		strings.Repeat(" QUERYBUF mmap QBUF", 4) +
+		" STREAMON" +
+		strings.Repeat(" poll DQBUF DQBUF QBUF", 2) +
+		" STREAMOFF munmap munmap munmap munmap REQBUFS 0 close"
+	if got := strings.Join(k.calls, " "); got != want {
+		t.Errorf("calls:\ngot  %s\nwant %s", got, want)
+	}
+}
+
+// optionalCalls are those without which a camera works as well as it can.
+var optionalCalls = []string{"ENUM_FRAMESIZES", "ENUM_FRAMEINTERVALS", "SUBSCRIBE_EVENT"}
+
+// Whichever call fails: it is reported, and everything is given back.
+func TestV4L2EachCallFails(t *testing.T) {
+	tests := []struct {
+		name   string
+		err    error
+		always bool // from then on
+	}{
+		{"once", unix.EIO, false},
+		{"unplugged", unix.ENODEV, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				k := newFakeKernel()
+				k.shows(picture1, picture2)
+				failed := ""
+				k.fail = func(call string) error {
+					if len(k.calls) == n {
+						failed = call
+					}
+					if len(k.calls) == n || len(k.calls) > n && test.always {
+						return test.err
+					}
+					return nil
+				}
+				err := session(k, 2)
+				if failed == "" {
+					return // there are no more calls
+				}
+				if !errors.Is(err, test.err) && !slices.Contains(optionalCalls, failed) {
+					t.Errorf("got error %v, want %v", err, test.err)
+				}
+				k.checkReleased(t)
+				if t.Failed() {
+					t.Fatalf("that was with call %d, %s, failing; all calls: %q", n, failed, k.calls)
+				}
+			}
+		})
+	}
+}
+
+func TestV4L2Errors(t *testing.T) {
+	tests := []struct {
+		call string
+		err  error
+		want string
+	}{
+		{"open", unix.EACCES, "/dev/video7: permission denied: run as root or add this user to the group video"},
+		{"open", unix.EPERM, "/dev/video7: permission denied: run as root or add this user to the group video"},
+		{"open", unix.ENOENT, "/dev/video7: no such device: is it plugged in?"},
+		{"open", unix.ENXIO, "/dev/video7: no such device: is it plugged in?"},
+		{"open", unix.EBUSY, "/dev/video7: in use by another program"},
+		{"QUERYCAP", unix.ENOTTY, "/dev/video7: not a video device"},
+		{"S_FMT", unix.EBUSY, "/dev/video7: in use by another program"},
+		{"REQBUFS", unix.EBUSY, "/dev/video7: in use by another program"},
+		{"mmap", unix.ENOMEM, "/dev/video7: mmap: cannot allocate memory"},
+		{"STREAMON", unix.ENOSPC, "/dev/video7: not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"},
+		{"STREAMON", unix.EINVAL, "/dev/video7: ioctl(VIDIOC_STREAMON): invalid argument"},
+		{"DQBUF", unix.ENODEV, "/dev/video7: the camera is gone: was it unplugged?"},
+		{"DQBUF", unix.EIO, "/dev/video7: ioctl(VIDIOC_DQBUF): input/output error"},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("%s %v", test.call, test.err), func(t *testing.T) {
+			k := newFakeKernel()
+			k.shows(picture1)
+			k.fail = failAt(test.call, test.err)
+			err := session(k, 1)
+			if err == nil || err.Error() != test.want {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+			missing := test.err == unix.ENOENT || test.err == unix.ENXIO || test.err == unix.ENOTTY
+			if got := errors.Is(err, fs.ErrNotExist); got != missing {
+				t.Errorf("%v: matches fs.ErrNotExist: got %v, want %v", err, got, missing)
+			}
+		})
+	}
+}
+
+// A driver that tells nonsense must not bring the program down.
+func TestV4L2Nonsense(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(b *v4l2Buffer)
+	}{
+		{"buffer 4 of 4", func(b *v4l2Buffer) { b.index = 4 }},
+		{"buffer 2^32-1", func(b *v4l2Buffer) { b.index = 1<<32 - 1 }},
+		{"one byte too many", func(b *v4l2Buffer) { b.bytesUsed = b.length + 1 }},
+		{"2^31 bytes", func(b *v4l2Buffer) { b.bytesUsed = 1 << 31 }},
+		{"2^32-1 bytes", func(b *v4l2Buffer) { b.bytesUsed = 1<<32 - 1 }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.batches = [][]fakePicture{{{picture1, test.change}}}
+			_, err := captureOne(openFake(t, k))
+			if err == nil || errors.Is(err, errDamaged) {
+				t.Errorf("got error %v, want one that has the camera opened anew", err)
+			}
+		})
+	}
+}
+
+func TestV4L2Stall(t *testing.T) {
+	tests := []struct {
+		name string
+		rate v4l2Fract
+		want time.Duration
+	}{
+		{"ordinary rate", v4l2Fract{1, 30}, 2 * time.Second},
+		{"a picture in 4 s", v4l2Fract{4, 1}, 20 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeKernel()
+				k.slowest = test.rate
+				k.shows(picture1)
+				c := openFake(t, k)
+				if _, err := captureOne(c); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				_, err := captureOne(c)
+				took := time.Since(start)
+				want := fmt.Sprintf("%s: no picture for %v: the camera stalled", fakePath, test.want)
+				if err == nil || err.Error() != want {
+					t.Errorf("got error %v, want %s", err, want)
+				}
+				if took < test.want || took > test.want+2*pollStep {
+					t.Errorf("gave up after %v, want %v", took, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestV4L2Cancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := openFake(t, newFakeKernel())
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, _, err := c.Capture(ctx, nil)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got error %v, want %v", err, context.DeadlineExceeded)
+		}
+		if took, most := time.Since(start), 500*time.Millisecond+pollStep; took > most {
+			t.Errorf("Capture took %v, want at most %v", took, most)
+		}
+	})
+}
+
+// A stream that is stopped makes poll return at once, always.
+func TestV4L2StreamStopped(t *testing.T) {
+	k := newFakeKernel()
+	k.revents = unix.POLLERR
+	_, err := captureOne(openFake(t, k))
+	if want := fakePath + ": the camera stopped streaming"; err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
+func TestV4L2Capture(t *testing.T) {
+	damaged := fakePicture{picture1, hasFlags(bufFlagError)}
+	tests := []struct {
+		name  string
+		ready []fakePicture // at once
+		want  []byte        // nil: errDamaged
+	}{
+		{"one", []fakePicture{{data: picture1}}, picture1},
+		{"the newest of three", []fakePicture{{data: picture1}, {data: picture2}, {data: picture3}}, picture3},
+		{"padding", []fakePicture{{data: append(bytes.Clone(picture1), make([]byte, 5000)...)}}, picture1},
+		{"ERROR flag", []fakePicture{damaged}, nil},
+		{"the newest has the ERROR flag", []fakePicture{{data: picture2}, damaged}, picture2},
+		{"the oldest has the ERROR flag", []fakePicture{damaged, {data: picture2}}, picture2},
+		{"empty", []fakePicture{{}}, nil},
+		{"truncated", []fakePicture{{data: picture1[:len(picture1)/2]}}, nil},
+		{"no JPEG", []fakePicture{{data: make([]byte, 5000)}}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.batches = [][]fakePicture{test.ready}
+			k.shows(picture3)
+			c := openFake(t, k)
+			got, err := captureOne(c)
+			if (err == nil) != (test.want != nil) || err != nil && !errors.Is(err, errDamaged) {
+				t.Errorf("got error %v, want errDamaged: %v", err, test.want == nil)
+			}
+			if !bytes.Equal(got, test.want) {
+				t.Errorf("got another picture, of %d bytes, want %d", len(got), len(test.want))
+			}
+			if len(k.queued) != buffersJPEG {
+				t.Errorf("%d buffers are queued, want %d", len(k.queued), buffersJPEG)
+			}
+			if got, err := captureOne(c); err != nil || !bytes.Equal(got, picture3) {
+				t.Errorf("the next picture: got %d bytes, error %v; want %d bytes", len(got), err, len(picture3))
+			}
+		})
+	}
+}
+
+func TestV4L2CaptureAllocates(t *testing.T) {
+	k := newFakeKernel()
+	k.batches = [][]fakePicture{{{data: picture1}, {data: picture2}}}
+	k.endless = true
+	c := openFake(t, k)
+	dst := make([]byte, 0, k.size)
+	allocs := testing.AllocsPerRun(100, func() {
+		k.calls = k.calls[:0]
+		if _, _, err := c.Capture(t.Context(), dst); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("got %v allocations per picture, want none", allocs)
+	}
+}
