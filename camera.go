@@ -59,6 +59,8 @@ type settings struct {
 	fps           float64 // frames per second; 0: the driver's choice
 	quality       int     // of JPEGs that we encode, 1 to 100
 	set           []controlSetting
+
+	last cameraInfo // of the camera that was open last: it is to be this one again
 }
 
 // A controlSetting is what a control of the camera is to be, as it was given.
@@ -323,8 +325,10 @@ func (k *keeper) standsIn(d driver) bool {
 
 // found notes the camera that was opened.
 func (k *keeper) found(cam camera, d driver) {
-	k.real = k.real || d.devices != nil
 	info := cam.Info()
+	if d.devices != nil {
+		k.real, k.want.last = true, info
+	}
 	k.change(func(s *status) {
 		s.cameraInfo = info
 		s.Opened++

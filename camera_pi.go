@@ -5,17 +5,22 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// The camera at the flat cable of a Raspberry Pi sends raw sensor data, which
-// libcamera makes pictures of. That is C++, so we let its program do it and
+// The camera at the flat cable of a Raspberry Pi sends raw sensor data. Systems
+// up to Debian 10, and later ones that say so in config.txt, have the firmware
+// make pictures of it, and a kernel driver for that: see openFirmware. On all
+// others libcamera makes them. That is C++, so we let its program do it and
 // read what it writes. The second name is the one it had until 2023. See
 // www.raspberrypi.com/documentation/computers/camera_software.html.
 var piPrograms = []string{"rpicam-vid", "libcamera-vid"}
@@ -69,9 +74,17 @@ func piProgram() string {
 	return ""
 }
 
-// openPi opens the camera at the flat cable. Without -camera pi it is careful
+// openPi opens the camera at the flat cable, as the firmware's or as
+// libcamera's: systems have one or the other. Without -camera pi it is careful
 // to say that there is none rather than to get in the way of another camera.
 func openPi(device string, want settings) (camera, error) {
+	nodes := videoNodes()
+	if device != "" {
+		nodes = []string{device}
+	}
+	if cam, err := openFirmware(linux{}, nodes, want); !errors.Is(err, fs.ErrNotExist) {
+		return cam, err
+	}
 	if device != "" {
 		return nil, notThere(device + ": no camera of this driver")
 	}
@@ -83,15 +96,68 @@ func openPi(device string, want settings) (camera, error) {
 	if program == "" {
 		return nil, notThere("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
 	}
-	if len(want.set) > 0 {
-		return nil, fmt.Errorf("-set %v: %s has no controls that can be set", want.set[0], filepath.Base(program))
+	turn, err := piTurn(want.set)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(program), err)
 	}
 	name := "Raspberry Pi camera"
 	if len(sensors) > 0 {
 		chip, _, _ := strings.Cut(sensors[0], " ")
 		name += " " + chip
 	}
-	return newPiCamera(program, name, want), nil
+	return newPiCamera(program, name, want, turn), nil
+}
+
+// firmwareDriver is the name of the driver for the firmware's camera
+// (bm2835-v4l2, in drivers/staging/vc04_services/bcm2835-camera).
+const firmwareDriver = "bm2835 mmal"
+
+// What the firmware encodes: as MJPG video of up to maxVideo, or as single JPEGs
+// of any size, but then not many a second.
+var (
+	firmwareVideo  = []string{"MJPG"}
+	firmwareStills = []string{"JPEG"}
+)
+
+const (
+	maxVideo = 1920 * 1080 // pixels
+
+	// Limits of its control video_bitrate, in bits per second.
+	minBitrate  = 25_000
+	maxBitrate  = 25_000_000
+	bitrateStep = 25_000
+)
+
+// openFirmware opens the first of the nodes that is the firmware's camera.
+func openFirmware(k kernel, nodes []string, want settings) (camera, error) {
+	for _, path := range nodes {
+		if caps := nodeCaps(k, path); caps.driverName() != firmwareDriver {
+			continue
+		}
+		if want.width*want.height > maxVideo {
+			want.set = slices.Concat(stillSettings(want), want.set)
+			return openNodeAs(k, path, want, firmwareStills)
+		}
+		want.set = slices.Concat(videoSettings(want), want.set)
+		return openNodeAs(k, path, want, firmwareVideo)
+	}
+	return nil, notThere("no camera of the driver " + firmwareDriver)
+}
+
+// videoSettings have the firmware send as many bits with each picture, one per
+// pixel at quality 80. It would send 10 Mbit/s otherwise, which is a lot for a
+// small picture and looks blocky in a large one, and fewer in between.
+func videoSettings(want settings) []controlSetting {
+	bits := float64(want.width*want.height) * cmp.Or(want.fps, 30) * float64(want.quality) / 80
+	rate := min(max(int(bits)/bitrateStep*bitrateStep, minBitrate), maxBitrate)
+	return []controlSetting{
+		{"video_bitrate_mode", "1"}, // constant (V4L2_MPEG_VIDEO_BITRATE_MODE_CBR)
+		{"video_bitrate", strconv.Itoa(rate)},
+	}
+}
+
+func stillSettings(want settings) []controlSetting {
+	return []controlSetting{{"compression_quality", strconv.Itoa(want.quality)}}
 }
 
 // piCamera is the program of libcamera.
@@ -99,23 +165,43 @@ type piCamera struct {
 	pipeCamera
 }
 
+// piTurn returns the arguments of rpicam-vid that turn the picture. These are
+// the controls that the firmware's camera has, too.
+func piTurn(set []controlSetting) (args []string, err error) {
+	for _, s := range set {
+		switch controlName(s.name) + "=" + s.value {
+		case "rotate=0", "horizontal_flip=0", "horizontal_flip=off", "vertical_flip=0", "vertical_flip=off":
+		case "rotate=180":
+			args = append(args, "--rotation", "180")
+		case "horizontal_flip=1", "horizontal_flip=on":
+			args = append(args, "--hflip")
+		case "vertical_flip=1", "vertical_flip=on":
+			args = append(args, "--vflip")
+		default:
+			return nil, fmt.Errorf("-set %v: must be rotate=180, horizontal_flip=on or vertical_flip=on", s)
+		}
+	}
+	return args, nil
+}
+
 // newPiCamera makes the camera that program gives us.
-func newPiCamera(program, name string, want settings) camera {
+func newPiCamera(program, name string, want settings, turn []string) camera {
 	fps := cmp.Or(want.fps, 30)
 	width, height := want.width&^1, want.height&^1 // its pictures are YUV420
+	argv := []string{program,
+		"-t", "0", // for ever
+		"-n",          // shown nowhere else
+		"--verbose=0", // or else it reports every frame
+		"--codec", "mjpeg",
+		"-q", strconv.Itoa(want.quality),
+		"--width", strconv.Itoa(width),
+		"--height", strconv.Itoa(height),
+		"--framerate", strconv.FormatFloat(fps, 'f', -1, 64),
+		"--flush", // each frame when it is done
+		"-o", "-", // to standard output
+	}
 	return &piCamera{pipeCamera{
-		argv: []string{program,
-			"-t", "0", // for ever
-			"-n",          // shown nowhere else
-			"--verbose=0", // or else it reports every frame
-			"--codec", "mjpeg",
-			"-q", strconv.Itoa(want.quality),
-			"--width", strconv.Itoa(width),
-			"--height", strconv.Itoa(height),
-			"--framerate", strconv.FormatFloat(fps, 'f', -1, 64),
-			"--flush", // each frame when it is done
-			"-o", "-", // to standard output
-		},
+		argv: append(argv, turn...),
 		info: cameraInfo{
 			Name:   name,
 			Driver: filepath.Base(program),

@@ -115,6 +115,35 @@ func TestPiArguments(t *testing.T) {
 	}
 }
 
+// What turns the picture are controls of the firmware's camera, and arguments here.
+func TestPiTurned(t *testing.T) {
+	setSystem(t, aPi, "rpicam-vid", "")
+	for _, test := range []struct {
+		name string
+		set  []controlSetting
+		want string // the last arguments, or the error
+	}{
+		{"not", []controlSetting{{"rotate", "0"}, {"horizontal_flip", "off"}, {"vertical_flip", "0"}}, "-o -"},
+		{"upside down", []controlSetting{{"rotate", "180"}}, "-o - --rotation 180"},
+		{"mirrored", []controlSetting{{"Horizontal Flip", "on"}, {"vertical_flip", "1"}}, "-o - --hflip --vflip"},
+		{"on its side", []controlSetting{{"rotate", "90"}}, "rpicam-vid: -set rotate=90: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
+		{"brighter", []controlSetting{{"brightness", "1"}}, "rpicam-vid: -set brightness=1: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cam, err := openPi("", settings{camera: "auto", width: 640, height: 480, quality: 80, set: test.set})
+			if err != nil {
+				if err.Error() != test.want || errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("got error %v, want %s", err, test.want)
+				}
+				return
+			}
+			if got := strings.Join(cam.(*piCamera).argv, " "); !strings.HasSuffix(got, test.want) {
+				t.Errorf("got %s, want it to end in %s", got, test.want)
+			}
+		})
+	}
+}
+
 // A camera that libcamera does not know does not keep others from being used.
 func TestPiRefused(t *testing.T) {
 	setSystem(t, aPi, "rpicam-vid", "echo 'ERROR: *** no cameras available ***' >&2; exit 255")

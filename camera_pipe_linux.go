@@ -38,10 +38,11 @@ type pipeCamera struct {
 	info  cameraInfo
 	stall time.Duration // the longest time between two pictures
 
-	child *child // nil until the first Capture
-	limit time.Duration
-	split splitter
-	at    time.Time // of the last read
+	child  *child // nil until the first Capture
+	limit  time.Duration
+	split  splitter
+	at     time.Time // of the last read
+	behind error     // that came behind the last picture
 }
 
 // Capture waits for a picture and appends the newest to dst. The first Capture
@@ -70,14 +71,19 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 }
 
 // newest returns the last complete picture of what was read: nil if there is
-// none, errDamaged for one that came to nothing.
+// none, errDamaged for one that came to nothing. An error behind a good picture
+// is returned the next time.
 func (c *pipeCamera) newest() (newest []byte, err error) {
+	if err, c.behind = c.behind, nil; err != nil {
+		return nil, err
+	}
 	for {
 		picture, err := c.split.next()
-		if newest != nil && err != nil {
+		switch {
+		case err != nil && newest != nil:
+			c.behind = err
 			return newest, nil
-		}
-		if picture == nil {
+		case picture == nil:
 			return newest, err
 		}
 		newest = picture

@@ -136,6 +136,14 @@ func TestPipeDamaged(t *testing.T) {
 	c.wantCapture(t, c.file(t, "a.jpg"))
 }
 
+// A damaged picture that comes together with a good one is not forgotten.
+func TestPipeDamagedBehind(t *testing.T) {
+	c := pipeFrom(t, `(cat a.jpg; head -c 1000 a.jpg; cat b.jpg) >all; cat all; exec sleep 1000`)
+	c.wantCapture(t, c.file(t, "a.jpg"))
+	c.wantError(t, errDamaged.Error())
+	c.wantCapture(t, c.file(t, "b.jpg"))
+}
+
 // A program that ends is an error that says why.
 func TestPipeEnds(t *testing.T) {
 	long := strings.Repeat("x", 700)

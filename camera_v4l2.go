@@ -59,15 +59,55 @@ func nodeNumber(path string) int {
 	return n
 }
 
-// openV4L2 opens a node, or the first that is a camera. When there are cameras
-// and none can be opened, the error is the first one's.
+// openV4L2 opens the node that device names, or the first that is a camera. One
+// that was open before and was unplugged may have come back with another
+// number, so the nodes with its name are looked at, too.
 func openV4L2(device string, want settings) (camera, error) {
-	if device != "" {
-		return openNode(linux{}, device, want)
+	return openNamed(linux{}, device, videoNodes(), want)
+}
+
+func openNamed(k kernel, device string, nodes []string, want settings) (camera, error) {
+	same, others := sortByName(k, nodes, want.last.Name)
+	if device == "" {
+		return openFirst(k, append(same, others...), want)
 	}
+	c, err := openNode(k, device, want)
+	if errors.Is(err, fs.ErrNotExist) && len(same) > 0 {
+		return openFirst(k, same, want)
+	}
+	return c, err
+}
+
+// sortByName tells the nodes of the camera that has a name from the others.
+func sortByName(k kernel, nodes []string, name string) (same, others []string) {
+	if name == "" {
+		return nil, nodes
+	}
+	for _, path := range nodes {
+		if caps := nodeCaps(k, path); caps.name() == name {
+			same = append(same, path)
+		} else {
+			others = append(others, path)
+		}
+	}
+	return same, others
+}
+
+// nodeCaps asks a node what it is. It says nothing if it can't be asked.
+func nodeCaps(k kernel, path string) (caps v4l2Capability) {
+	if fd, err := k.open(path); err == nil {
+		k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&caps))
+		k.close(fd)
+	}
+	return caps
+}
+
+// openFirst opens the first node that is a camera. When there are cameras and
+// none can be opened, the error is the first one's.
+func openFirst(k kernel, nodes []string, want settings) (camera, error) {
 	var failed error = notThere("no camera found: is it plugged in, and its kernel driver loaded?")
-	for _, path := range videoNodes() {
-		c, err := openNode(linux{}, path, want)
+	for _, path := range nodes {
+		c, err := openNode(k, path, want)
 		if err == nil {
 			return c, nil
 		}
@@ -85,6 +125,7 @@ type v4l2Camera struct {
 	fd      int
 	path    string
 	info    cameraInfo
+	formats []string      // that we take, the best first
 	pix     v4l2PixFormat // granted
 	encoder *encoder      // nil when the camera sends JPEG
 	buffers [][]byte
@@ -99,6 +140,8 @@ type v4l2Camera struct {
 	wall      time.Time
 	monotonic time.Duration
 
+	passedOver int // damaged pictures that were not reported yet
+
 	// Arguments of the system calls made for each picture, here because
 	// they would be allocated for each otherwise.
 	fds     [1]unix.PollFd
@@ -109,11 +152,16 @@ type v4l2Camera struct {
 
 // openNode opens the video node at path and makes it ready to stream.
 func openNode(k kernel, path string, want settings) (camera, error) {
+	return openNodeAs(k, path, want, formatsWanted)
+}
+
+// openNodeAs is openNode for these formats.
+func openNodeAs(k kernel, path string, want settings, formats []string) (camera, error) {
 	fd, err := k.open(path)
 	if err != nil {
 		return nil, advise(path, err)
 	}
-	c := &v4l2Camera{kernel: k, fd: fd, path: path}
+	c := &v4l2Camera{kernel: k, fd: fd, path: path, formats: formats}
 	if err := c.prepare(want); err != nil {
 		c.Close()
 		return nil, advise(path, err)
@@ -134,6 +182,9 @@ func (c *v4l2Camera) prepare(want settings) error {
 		return err
 	}
 	if err := c.setControls(want); err != nil {
+		return err
+	}
+	if err := c.rereadFormat(want); err != nil {
 		return err
 	}
 	c.subscribe()
@@ -157,8 +208,8 @@ func (c *v4l2Camera) checkCaps() error {
 	if can&capStreaming == 0 {
 		return errors.New("this camera cannot stream (V4L2_CAP_STREAMING)")
 	}
-	c.info.Name = unix.ByteSliceToString(caps.card[:])
-	c.info.Driver = unix.ByteSliceToString(caps.driver[:])
+	c.info.Name = caps.name()
+	c.info.Driver = caps.driverName()
 	c.info.Device = c.path
 	return nil
 }
@@ -228,6 +279,10 @@ func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 			return dst, time.Time{}, advise(c.path, err)
 		}
 	}
+	if c.passedOver > 0 {
+		c.passedOver--
+		return dst, time.Time{}, errDamaged
+	}
 	if err := c.dequeueNewest(ctx); err != nil {
 		return dst, time.Time{}, advise(c.path, err)
 	}
@@ -244,7 +299,8 @@ func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 }
 
 // dequeueNewest waits for a picture and takes it into c.buffer. When several
-// have come in the meantime, it takes the newest that is whole.
+// have come in the meantime, it takes the newest that is whole; damaged ones that
+// it has passed over are reported by the next Captures.
 func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 	if err := c.await(ctx, &c.buffer); err != nil {
 		return err
@@ -257,8 +313,11 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.another.flags&bufFlagError == 0 && c.another.bytesUsed > 0 {
+		if c.another.whole() {
 			c.buffer, c.another = c.another, c.buffer
+		}
+		if !c.another.whole() {
+			c.passedOver++
 		}
 		if err := c.requeue(&c.another); err != nil {
 			return err
@@ -308,7 +367,7 @@ func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2Buffer) ([]byte, error) {
 	if int64(b.index) >= int64(len(c.buffers)) || int64(b.bytesUsed) > int64(len(c.buffers[b.index])) {
 		return dst, errors.New("the driver returned a buffer that it does not have")
 	}
-	if b.flags&bufFlagError != 0 {
+	if !b.whole() {
 		return dst, errDamaged
 	}
 	picture := c.buffers[b.index][:b.bytesUsed]

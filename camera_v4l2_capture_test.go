@@ -205,16 +205,17 @@ func TestV4L2Capture(t *testing.T) {
 		name  string
 		ready []fakePicture // at once
 		want  []byte        // nil: errDamaged
+		after int           // times that errDamaged comes then
 	}{
-		{"one", []fakePicture{{data: picture1}}, picture1},
-		{"the newest of three", []fakePicture{{data: picture1}, {data: picture2}, {data: picture3}}, picture3},
-		{"padding", []fakePicture{{data: append(bytes.Clone(picture1), make([]byte, 5000)...)}}, picture1},
-		{"ERROR flag", []fakePicture{damaged}, nil},
-		{"the newest has the ERROR flag", []fakePicture{{data: picture2}, damaged}, picture2},
-		{"the oldest has the ERROR flag", []fakePicture{damaged, {data: picture2}}, picture2},
-		{"empty", []fakePicture{{}}, nil},
-		{"truncated", []fakePicture{{data: picture1[:len(picture1)/2]}}, nil},
-		{"no JPEG", []fakePicture{{data: make([]byte, 5000)}}, nil},
+		{"one", []fakePicture{{data: picture1}}, picture1, 0},
+		{"the newest of three", []fakePicture{{data: picture1}, {data: picture2}, {data: picture3}}, picture3, 0},
+		{"padding", []fakePicture{{data: append(bytes.Clone(picture1), make([]byte, 5000)...)}}, picture1, 0},
+		{"ERROR flag", []fakePicture{damaged}, nil, 0},
+		{"the newest has the ERROR flag", []fakePicture{{data: picture2}, damaged}, picture2, 1},
+		{"the oldest has the ERROR flag", []fakePicture{damaged, {data: picture2}}, picture2, 1},
+		{"empty", []fakePicture{{}}, nil, 0},
+		{"truncated", []fakePicture{{data: picture1[:len(picture1)/2]}}, nil, 0},
+		{"no JPEG", []fakePicture{{data: make([]byte, 5000)}}, nil, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -231,6 +232,11 @@ func TestV4L2Capture(t *testing.T) {
 			}
 			if len(k.queued) != buffersJPEG {
 				t.Errorf("%d buffers are queued, want %d", len(k.queued), buffersJPEG)
+			}
+			for range test.after {
+				if _, err := captureOne(c); err != errDamaged {
+					t.Errorf("afterwards: got error %v, want errDamaged", err)
+				}
 			}
 			if got, err := captureOne(c); err != nil || !bytes.Equal(got, picture3) {
 				t.Errorf("the next picture: got %d bytes, error %v; want %d bytes", len(got), err, len(picture3))

@@ -205,7 +205,7 @@ func TestV4L2DeviceFormats(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
 		formatsWanted = known
 		c := openReal(t, path, smallSize)
-		offered, err := c.formats()
+		offered, err := c.offers()
 		if err != nil {
 			t.Error(err)
 		}

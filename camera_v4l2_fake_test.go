@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -19,10 +20,12 @@ import (
 // A fakeKernel has one camera, which behaves as its fields say. It keeps book
 // of what porthole has of it, and returns the errors that a driver would.
 type fakeKernel struct {
+	card, driver string
 	capabilities uint32 // of the device
 	deviceCaps   uint32 // of the node
 	formats      []string
 	sizes        [][2]uint32                // of each format; none: not told
+	largest      [2]uint32                  // if sizes are all even ones from 32x32 to this
 	intervals    []v4l2Fract                // of each size; none: not told
 	time64       bool                       // calls about buffers are with v4l2BufferTime64
 	grant        func(asked *v4l2PixFormat) // what S_FMT makes of it; nil: grants it
@@ -42,11 +45,12 @@ type fakeKernel struct {
 	// something do so all the same.
 	fail func(call string) error
 
-	calls     []string // "open", "QUERYCAP", "REQBUFS 4", …
-	files     int      // open
-	memory    [][]byte // of the buffers
-	mapped    int      // buffers
-	queued    []uint32 // buffers, in the order in which they are filled
+	calls     []string      // "open", "QUERYCAP", "REQBUFS 4", …
+	files     int           // open
+	pix       v4l2PixFormat // that is set
+	memory    [][]byte      // of the buffers
+	mapped    int           // buffers
+	queued    []uint32      // buffers, in the order in which they are filled
 	ready     []fakePicture
 	streaming bool
 }
@@ -60,6 +64,8 @@ type fakePicture struct {
 // newFakeKernel returns a kernel with an ordinary USB camera.
 func newFakeKernel() *fakeKernel {
 	return &fakeKernel{
+		card:         "Fake Webcam",
+		driver:       "fakevideo",
 		capabilities: capVideoCapture | capStreaming | capDeviceCaps,
 		deviceCaps:   capVideoCapture | capStreaming,
 		formats:      []string{"YUYV", "MJPG"},
@@ -186,8 +192,8 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 	switch request {
 	case vidiocQueryCap:
 		caps := (*v4l2Capability)(arg)
-		copy(caps.card[:], "Fake Webcam")
-		copy(caps.driver[:], "fakevideo")
+		copy(caps.card[:], k.card)
+		copy(caps.driver[:], k.driver)
 		caps.capabilities, caps.deviceCaps = k.capabilities, k.deviceCaps
 	case vidiocEnumFmt:
 		desc := (*v4l2FmtDesc)(arg)
@@ -204,8 +210,16 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		if k.grant != nil {
 			k.grant(pix)
 		}
+		k.pix = *pix
+	case vidiocGFmt:
+		(*v4l2Format)(arg).pix = k.pix
 	case vidiocEnumFrameSizes:
 		size := (*v4l2FrmSizeEnum)(arg)
+		if k.largest != [2]uint32{} && size.index == 0 {
+			size.typ = 3                               // V4L2_FRMSIZE_TYPE_STEPWISE
+			size.width, size.height = 32, k.largest[0] // these are the least and the most width
+			return nil
+		}
 		if int(size.index) >= len(k.sizes) {
 			return unix.EINVAL
 		}
@@ -333,4 +347,46 @@ func session(k *fakeKernel, pictures int) error {
 		}
 	}
 	return cmp.Or(err, c.Close())
+}
+
+// A fakeBoard has a camera at each of several nodes.
+type fakeBoard map[string]*fakeKernel
+
+// nodes lists them in the order of their numbers, which have one digit.
+func (b fakeBoard) nodes() []string { return slices.Sorted(maps.Keys(b)) }
+
+// open returns the node's number as its descriptor.
+func (b fakeBoard) open(path string) (int, error) {
+	k := b[path]
+	if k == nil {
+		return -1, unix.ENOENT
+	}
+	_, err := k.open(path)
+	return nodeNumber(path), err
+}
+
+func (b fakeBoard) at(fd int) *fakeKernel { return b[fmt.Sprint("/dev/video", fd)] }
+
+func (b fakeBoard) close(fd int) error { return b.at(fd).close(fd) }
+
+func (b fakeBoard) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	return b.at(fd).ioctl(fd, request, arg)
+}
+
+func (b fakeBoard) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
+	return b.at(int(fds[0].Fd)).poll(fds, timeoutMillis)
+}
+
+func (b fakeBoard) mmap(fd int, offset int64, length int) ([]byte, error) {
+	return b.at(fd).mmap(fd, offset, length)
+}
+
+// munmap is told no descriptor: one camera at a time has buffers.
+func (b fakeBoard) munmap(m []byte) error {
+	for _, k := range b {
+		if k.mapped > 0 {
+			return k.munmap(m)
+		}
+	}
+	return unix.EINVAL
 }

@@ -14,16 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sensorDrivers are those of the receivers for cameras at the flat cable of a
+// Raspberry Pi, up to the 4 and from the 5.
+var sensorDrivers = []string{"unicam", "rp1-cfe"}
+
 // setFormat sets the best format the camera has, at about the wanted size.
 func (c *v4l2Camera) setFormat(want settings) error {
-	offered, err := c.formats()
+	offered, err := c.offers()
 	if err != nil {
 		return err
 	}
 	if len(offered) == 0 {
 		return errors.New("the camera has no picture formats")
 	}
-	for _, format := range formatsWanted {
+	for _, format := range c.formats {
 		if !slices.Contains(offered, format) {
 			continue
 		}
@@ -31,12 +35,15 @@ func (c *v4l2Camera) setFormat(want settings) error {
 			return err
 		}
 	}
+	if slices.Contains(sensorDrivers, c.info.Driver) {
+		return errors.New("raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps")
+	}
 	return fmt.Errorf("no picture format in common: the camera has %s, we know %s",
-		strings.Join(offered, " "), strings.Join(formatsWanted, " "))
+		strings.Join(offered, " "), strings.Join(c.formats, " "))
 }
 
-// formats lists the pixel formats the camera has.
-func (c *v4l2Camera) formats() ([]string, error) {
+// offers lists the pixel formats the camera has.
+func (c *v4l2Camera) offers() ([]string, error) {
 	var all []string
 	for {
 		desc := v4l2FmtDesc{index: uint32(len(all)), typ: bufTypeVideoCapture}
@@ -64,15 +71,38 @@ func (c *v4l2Camera) tryFormat(format string, want settings) (done bool, err err
 	if fourcc(f.pix.pixelFormat) != format {
 		return false, nil
 	}
-	c.pix = f.pix
-	c.info.Format = format
-	c.info.Width = int(f.pix.width)
-	c.info.Height = int(f.pix.height)
-	if format != "MJPG" && format != "JPEG" {
-		c.encoder = newEncoder(format, c.info.Width, c.info.Height, int(f.pix.bytesPerLine), want.quality)
+	c.granted(f.pix, want)
+	return true, nil
+}
+
+// granted notes the format that is set.
+func (c *v4l2Camera) granted(pix v4l2PixFormat, want settings) {
+	c.pix = pix
+	c.info.Format = fourcc(pix.pixelFormat)
+	c.info.Width = int(pix.width)
+	c.info.Height = int(pix.height)
+	if c.info.Format != "MJPG" && c.info.Format != "JPEG" {
+		c.encoder = newEncoder(c.info.Format, c.info.Width, c.info.Height, int(pix.bytesPerLine), want.quality)
 		c.info.Width = c.encoder.width
 	}
-	return true, nil
+}
+
+// rereadFormat asks what the format is by now: there are controls that change
+// it, as one that turns the picture by 90 degrees may
+// (V4L2_CTRL_FLAG_MODIFY_LAYOUT).
+func (c *v4l2Camera) rereadFormat(want settings) error {
+	if len(want.set) == 0 {
+		return nil
+	}
+	f := v4l2Format{typ: bufTypeVideoCapture}
+	if err := c.ioctl(vidiocGFmt, unsafe.Pointer(&f)); err != nil {
+		return err
+	}
+	if f.pix.pixelFormat != c.pix.pixelFormat {
+		return fmt.Errorf("-set has changed the format from %s to %s", c.info.Format, fourcc(f.pix.pixelFormat))
+	}
+	c.granted(f.pix, want)
+	return nil
 }
 
 // nearestSize returns the size that the camera has in a format and that is

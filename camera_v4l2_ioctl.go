@@ -72,6 +72,11 @@ func (c *v4l2Capability) caps() uint32 {
 	return c.capabilities
 }
 
+// name returns what the camera calls itself.
+func (c *v4l2Capability) name() string { return unix.ByteSliceToString(c.card[:]) }
+
+func (c *v4l2Capability) driverName() string { return unix.ByteSliceToString(c.driver[:]) }
+
 // struct v4l2_fmtdesc
 type v4l2FmtDesc struct {
 	index       uint32
@@ -168,6 +173,9 @@ type v4l2Buffer struct {
 	_         uint32
 	requestFD int32
 }
+
+// whole reports whether the driver takes the picture for a good one.
+func (b *v4l2Buffer) whole() bool { return b.flags&bufFlagError == 0 && b.bytesUsed > 0 }
 
 // v4l2BufferTime64 is struct v4l2_buffer on 32-bit ARM and RISC-V with 64 bits of
 // time, for kernels that know no other (without CONFIG_COMPAT_32BIT_TIME).
@@ -313,6 +321,7 @@ const (
 
 	vidiocQueryCap  = iocRead | unsafe.Sizeof(v4l2Capability{})<<16 | 'V'<<8
 	vidiocEnumFmt   = iocRead | iocWrite | unsafe.Sizeof(v4l2FmtDesc{})<<16 | 'V'<<8 | 2
+	vidiocGFmt      = iocRead | iocWrite | unsafe.Sizeof(v4l2Format{})<<16 | 'V'<<8 | 4
 	vidiocSFmt      = iocRead | iocWrite | unsafe.Sizeof(v4l2Format{})<<16 | 'V'<<8 | 5
 	vidiocReqBufs   = iocRead | iocWrite | unsafe.Sizeof(v4l2RequestBuffers{})<<16 | 'V'<<8 | 8
 	vidiocQueryBuf  = iocRead | iocWrite | unsafe.Sizeof(v4l2Buffer{})<<16 | 'V'<<8 | 9
@@ -338,6 +347,7 @@ const (
 var requestNames = map[uintptr]string{
 	vidiocQueryCap:  "VIDIOC_QUERYCAP",
 	vidiocEnumFmt:   "VIDIOC_ENUM_FMT",
+	vidiocGFmt:      "VIDIOC_G_FMT",
 	vidiocSFmt:      "VIDIOC_S_FMT",
 	vidiocReqBufs:   "VIDIOC_REQBUFS",
 	vidiocQueryBuf:  "VIDIOC_QUERYBUF",

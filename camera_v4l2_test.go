@@ -4,8 +4,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,8 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What C gives for linux/videodev2.h, where int and long have 64 and 32 bits.
+// What C gives for linux/videodev2.h, where pointers and long have 64 bits and
+// where they have 32.
 func TestV4L2Layout(t *testing.T) {
+	bits, known := map[string]int{
+		"amd64": 64, "arm64": 64, "loong64": 64, "riscv64": 64,
+		"386": 32, "arm": 32,
+	}[runtime.GOARCH]
+	if !known {
+		t.Fatalf("no layout is pinned for %s", runtime.GOARCH)
+	}
 	tests := []struct {
 		name           string
 		got            uintptr
@@ -24,6 +34,7 @@ func TestV4L2Layout(t *testing.T) {
 	}{
 		{"VIDIOC_QUERYCAP", vidiocQueryCap, 0x80685600, 0x80685600},
 		{"VIDIOC_ENUM_FMT", vidiocEnumFmt, 0xc0405602, 0xc0405602},
+		{"VIDIOC_G_FMT", vidiocGFmt, 0xc0d05604, 0xc0cc5604},
 		{"VIDIOC_S_FMT", vidiocSFmt, 0xc0d05605, 0xc0cc5605},
 		{"VIDIOC_REQBUFS", vidiocReqBufs, 0xc0145608, 0xc0145608},
 		{"VIDIOC_QUERYBUF", vidiocQueryBuf, 0xc0585609, 0xc0445609},
@@ -42,6 +53,11 @@ func TestV4L2Layout(t *testing.T) {
 		{"VIDIOC_G_EXT_CTRLS", vidiocGExtCtrls, 0xc0205647, 0xc0185647},
 		{"VIDIOC_S_EXT_CTRLS", vidiocSExtCtrls, 0xc0205648, 0xc0185648},
 		{"VIDIOC_QUERY_EXT_CTRL", vidiocQueryExtCtrl, 0xc0e85667, 0xc0e85667},
+
+		// These are for 32 bit only, with 64 bits of time, and not of use on 64.
+		{"VIDIOC_QUERYBUF_TIME64", time64Request(vidiocQueryBuf), 0xc0585609, 0xc0505609},
+		{"VIDIOC_QBUF_TIME64", time64Request(vidiocQBuf), 0xc058560f, 0xc050560f},
+		{"VIDIOC_DQBUF_TIME64", time64Request(vidiocDQBuf), 0xc0585611, 0xc0505611},
 
 		{"sizeof v4l2_format", unsafe.Sizeof(v4l2Format{}), 208, 204},
 		{"sizeof v4l2_buffer", unsafe.Sizeof(v4l2Buffer{}), 88, 68},
@@ -68,7 +84,7 @@ func TestV4L2Layout(t *testing.T) {
 	}
 	for _, test := range tests {
 		want := test.want64
-		if unsafe.Sizeof(uintptr(0)) == 4 {
+		if bits == 32 {
 			want = test.want32
 		}
 		if test.got != want {
@@ -176,6 +192,112 @@ func TestV4L2Granted(t *testing.T) {
 			}
 			if math.IsNaN(info.FPS) { // which JSON does not have
 				t.Errorf("got a rate of %v, want a number", info.FPS)
+			}
+		})
+	}
+}
+
+// A receiver for raw data of a sensor says what is missing.
+func TestV4L2Sensor(t *testing.T) {
+	k := newFakeKernel()
+	k.driver, k.formats = "unicam", []string{"pBAA", "pGAA", "BA10"}
+	want := fakePath + ": raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps"
+	if err := session(k, 0); err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+	k.checkReleased(t)
+}
+
+// A control may change the format that was granted.
+func TestV4L2Turned(t *testing.T) {
+	turned := func(k *fakeKernel) { k.pix.width, k.pix.height = k.pix.height, k.pix.width }
+	raw := func(k *fakeKernel) { k.pix.pixelFormat = fourccCode("YUYV") }
+	for _, test := range []struct {
+		name   string
+		change func(k *fakeKernel)
+		want   string // or the end of the error
+	}{
+		{"by 90 degrees", turned, "180x320 MJPG"},
+		{"to another format", raw, "-set has changed the format from MJPG to YUYV"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.controls = []*fakeControl{{
+				id: 0x00980922, typ: ctrlTypeInteger, name: "Rotate", max: 270, step: 90,
+				changed: func() {
+					test.change(k)
+					k.control("rotate").changed = nil // once is enough
+				},
+			}}
+			want := smallSize
+			want.set = []controlSetting{{"rotate", "90"}}
+			c, err := openNode(k, fakePath, want)
+			if err != nil {
+				if !strings.HasSuffix(err.Error(), test.want) {
+					t.Errorf("got error %v, want %s", err, test.want)
+				}
+				k.checkReleased(t)
+				return
+			}
+			defer c.Close()
+			if got := c.Info().String(); !strings.Contains(got, ": "+test.want) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// A camera that is plugged in again is found under another number, also among
+// others. Each has a metadata node of the same name.
+func TestV4L2Moved(t *testing.T) {
+	camera := func(name string) *fakeKernel {
+		k := newFakeKernel()
+		k.card = name
+		return k
+	}
+	metadata := func(name string) *fakeKernel {
+		k := camera(name)
+		k.deviceCaps = 0x00a00000 // V4L2_CAP_META_CAPTURE, V4L2_CAP_EXT_PIX_FORMAT
+		return k
+	}
+	for _, test := range []struct {
+		name   string
+		device string // -camera
+		last   string // the name of the camera that was open
+		nodes  []string
+		want   string // the device, or the error
+	}{
+		{"first", "", "", []string{"robin", "wren"}, "/dev/video0"},
+		{"the same", "", "wren", []string{"robin", "wren"}, "/dev/video2"},
+		{"another, for it is gone", "", "owl", []string{"robin", "wren"}, "/dev/video0"},
+		{"none", "", "wren", nil, "no camera found: is it plugged in, and its kernel driver loaded?"},
+		{"by number", "/dev/video2", "", []string{"robin", "wren"}, "/dev/video2"},
+		{"by number, which it still has", "/dev/video0", "robin", []string{"robin", "wren"}, "/dev/video0"},
+		{"by number, which it has no more", "/dev/video4", "wren", []string{"robin", "wren"}, "/dev/video2"},
+		{"by number, which it has no more, and gone", "/dev/video4", "owl", []string{"robin", "wren"}, "/dev/video4: no such device: is it plugged in?"},
+		{"by number, never seen", "/dev/video4", "", []string{"robin", "wren"}, "/dev/video4: no such device: is it plugged in?"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			board := fakeBoard{}
+			for i, name := range test.nodes {
+				board[fmt.Sprint("/dev/video", 2*i)] = camera(name)
+				board[fmt.Sprint("/dev/video", 2*i+1)] = metadata(name)
+			}
+			want := smallSize
+			want.last.Name = test.last
+			got := ""
+			c, err := openNamed(board, test.device, board.nodes(), want)
+			if err != nil {
+				got = err.Error()
+			} else {
+				got = c.Info().Device
+				c.Close()
+			}
+			if got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+			for _, k := range board {
+				k.checkReleased(t)
 			}
 		})
 	}
