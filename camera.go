@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -228,10 +229,16 @@ func (k *keeper) film(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer cam.Close()
 	settled := time.Now().Add(d.settle)
 	var looked time.Time
-	for live := false; ; live = true {
+	live := false
+	defer func() {
+		cam.Close()
+		if live {
+			debug.FreeOSMemory() // what it needed, nobody else may need for long
+		}
+	}()
+	for ; ; live = true {
 		at, err := k.frame(ctx, cam, settled)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -147,5 +148,42 @@ func TestV4L2DeviceSetWrong(t *testing.T) {
 		if d, got := valueOf(t, c, "contrast"); got != d.initial {
 			t.Errorf("got contrast %d, want %d as before", got, d.initial)
 		}
+	})
+}
+
+// The controls of a USB camera, which the kernel's driver makes of what the
+// camera tells: testdata/webcam.
+func TestV4L2DeviceSetWebcam(t *testing.T) {
+	tests := []struct {
+		set  string
+		want string // "exposure_time_absolute=100", or the end of the error
+	}{
+		{"brightness=-64", "brightness=-64"},
+		{"brightness=default contrast=95", "contrast=95"},
+		{"auto_exposure=manual~mode", "auto_exposure=1"},
+		{"exposure_time_absolute=100 auto_exposure=1", "exposure_time_absolute=100"},
+		{"exposure_time_absolute=default auto_exposure=3", "exposure_time_absolute=default: an automatic mode has this control: switch that off with another -set"},
+		{"brightness=65", "brightness=65: must be from -64 to 64 in steps of 1 (default 0)"},
+		{"auto_exposure=2", "auto_exposure=2: must be one of 1 (Manual Mode), 3 (Aperture Priority Mode)"},
+		{"focus=1", `no control "focus": it has brightness, contrast, auto_exposure, exposure_time_absolute`},
+	}
+	eachCamera(t, "uvcvideo", func(t *testing.T, path string) {
+		for _, test := range tests {
+			c, err := openV4L2(path, setting(t, test.set))
+			if err != nil {
+				if !strings.HasSuffix(err.Error(), test.want) {
+					t.Errorf("%s: got  %v\nwant %s", test.set, err, test.want)
+				}
+				checkInUse(t, 0, 0)
+				continue
+			}
+			captureImage(t, c)
+			name, _, _ := strings.Cut(test.want, "=")
+			if d, got := valueOf(t, c.(*v4l2Camera), name); fmt.Sprintf("%s=%d", d.name, got) != test.want {
+				t.Errorf("%s: got %s=%d, want %s", test.set, d.name, got, test.want)
+			}
+			closeReal(t, c)
+		}
+		closeReal(t, openReal(t, path, setting(t, "brightness=default contrast=default auto_exposure=default")))
 	})
 }

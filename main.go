@@ -18,9 +18,9 @@
 // ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
 // snapshot takes ?max_age=500ms to be content with a picture that old.
 //
-// The camera is the one at the flat cable of a Raspberry Pi, which rpicam-vid
-// (or libcamera-vid, its older name) makes pictures of, if that is installed.
-// Without one it is the first V4L2 capture device that there is: a USB camera,
+// The camera is the one at the flat cable of a Raspberry Pi: the firmware makes
+// pictures of it, where its driver is loaded ("bm2835 mmal"), or else rpicam-vid
+// does (or libcamera-vid, its older name), if that is installed. Without one it is the first V4L2 capture device that there is: a USB camera,
 // or any other that the kernel has a driver for. JPEG is passed on as the camera
 // makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded. Without a
 // camera three pictures of our own are played, until one is plugged in. It is
@@ -33,7 +33,8 @@
 // default. All are checked before the first is set. If one is not there or
 // cannot be what it is to be, the camera is not opened: the log, the page and
 // /state say what is possible. They are set each time that the camera is opened.
-// With -fps the camera is also told not to take fewer pictures in the dark
+// Of the camera at the flat cable rotate=180, horizontal_flip and vertical_flip
+// can always be set. With -fps the camera is also told not to take fewer pictures in the dark
 // (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and
@@ -52,7 +53,7 @@
 //	-fps rate
 //		frames per second (default 30, or 1 from the emulated camera)
 //	-quality percent
-//		of the JPEGs made from raw pictures or by rpicam-vid, 1 to 100
+//		of the JPEGs made from raw pictures or by a Raspberry Pi, 1 to 100
 //		(default 80)
 //	-set name=value
 //		set a control of the camera, like brightness=128; may be given
@@ -160,7 +161,7 @@ func parseArgs(args []string) (o options, usage string, err error) {
 	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice())
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
-	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by rpicam-vid")
+	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by a Raspberry Pi")
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")

@@ -38,26 +38,26 @@ install_tools() {
 # fetch_board gets the kernel and BusyBox, unless an earlier run has.
 fetch_board() {
 	[[ ! -d $board ]] || return 0
-	dpkg --print-foreign-architectures | grep -qx armel ||
-		as_root dpkg --add-architecture armel
+	dpkg --print-foreign-architectures | grep -qx "$architecture" ||
+		as_root dpkg --add-architecture "$architecture"
 	rm -rf "$board.new"
 	mkdir -p "$board.new"
-	# The first attempt fails when the package lists are old or without armel.
+	# The first attempt fails when the package lists are old or without these.
 	unpack_board || { apt update && unpack_board; } ||
-		die "could not get the kernel and BusyBox for armel"
+		die "could not get the kernel and BusyBox for $architecture"
 	mv "$board.new" "$board"
 }
 
-# unpack_board takes whichever kernel Debian has for the Zero now: a version
+# unpack_board takes whichever kernel Debian has for the board now: a version
 # that is written down somewhere is soon no longer there.
 unpack_board() (
 	cd "$board.new" || return
-	kernel=$(apt-cache depends linux-image-rpi:armel 2>/dev/null |
+	kernel=$(apt-cache depends "$kernel_package:$architecture" 2>/dev/null |
 		awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
 	[[ -n $kernel ]] || return
 	rm -f ./*.deb
 	say "downloading $kernel"
-	apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static:armel || return
+	apt-get -qq -o APT::Sandbox::User=root download "${kernel%:*}:$architecture" "busybox-static:$architecture" || return
 	for package in *.deb; do
 		dpkg -x "$package" . || return
 	done
