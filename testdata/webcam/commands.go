@@ -59,6 +59,10 @@ func (c *webcam) do(command string) (told string, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if name == "isochronous" {
+		c.isochronous, err = parseSwitch(argument)
+		return "", err
+	}
 	return "", c.faults.set(command)
 }
 

@@ -20,12 +20,13 @@ const (
 	processingUnit = 2
 	outputTerminal = 3
 
-	streamEndpoint = 0x81 // bulk, to the host
+	streamEndpoint = 0x81 // to the host
 
-	// maxPayload is how much of a frame goes at a time, with its header.
-	// uvcvideo takes this much into one URB (UVC_MAX_PACKETS), so that the
-	// end of a payload is always the end of an URB.
-	maxPayload = 32 * 512 // bytes
+	// bulkPayload is how much of a frame goes at a time, with its header, if
+	// the endpoint is bulk. uvcvideo takes this much into one URB
+	// (UVC_MAX_PACKETS), so that the end of a payload is always the end of an
+	// URB.
+	bulkPayload = 32 * 512 // bytes
 )
 
 // Descriptor types and subtypes (USB 2.0, table 9-5; UVC 1.1, appendix A).
@@ -99,15 +100,24 @@ func describeString(index byte) []byte {
 	return d
 }
 
-func describeConfiguration() []byte {
+func describeConfiguration(isochronous bool) []byte {
 	control, streaming := describeControl(), describeStreaming()
+	endpoints := byte(1)
+	if isochronous {
+		endpoints = 0 // alternate setting 0 takes no bandwidth
+	}
 	d := []byte{9, typeConfiguration, 0, 0, 2, 1, 0, 0x80, 250}
 	d = append(d, 8, typeAssociation, controlInterface, 2, 0x0e, 0x03, 0x00, 0)
 	d = append(d, 9, typeInterface, controlInterface, 0, 0, 0x0e, 0x01, 0x00, 0)
 	d = append(d, control...)
-	d = append(d, 9, typeInterface, streamingInterface, 0, 1, 0x0e, 0x02, 0x00, 0)
+	d = append(d, 9, typeInterface, streamingInterface, 0, endpoints, 0x0e, 0x02, 0x00, 0)
 	d = append(d, streaming...)
-	d = append(d, 7, typeEndpoint, streamEndpoint, 0x02, 0x00, 0x02, 0) // 512 bytes
+	if isochronous {
+		d = append(d, 9, typeInterface, streamingInterface, streamingAlternate, 1, 0x0e, 0x02, 0x00, 0)
+		d = append(d, 7, typeEndpoint, streamEndpoint, 0x05, isoPayload&0xff, isoPayload>>8, 1)
+	} else {
+		d = append(d, 7, typeEndpoint, streamEndpoint, 0x02, 0x00, 0x02, 0) // 512 bytes
+	}
 	binary.LittleEndian.PutUint16(d[2:], uint16(len(d)))
 	return d
 }

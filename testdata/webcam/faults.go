@@ -13,17 +13,19 @@ import (
 // faults are what is wrong with the camera. Most say which frames have the
 // fault: every so many; 0 is none.
 type faults struct {
-	noTables bool // Huffman tables are left out, as by many cameras
-	truncate int  // cut in half
-	error    int  // marked as damaged, which it is not
-	empty    int  // no data at all
-	stub     int  // start and end of a JPEG, and nothing between
-	garbage  int  // noise, that does not start as a JPEG
-	zeros    int  // bytes behind each frame
-	noise    int  // bytes behind each frame
-	stall    bool // no frames, and no word of it
-	fps      int  // frames per second; 0: as negotiated
-	refused  size // a size that is offered but not granted
+	noTables    bool // Huffman tables are left out, as by many cameras
+	truncate    int  // cut in half
+	error       int  // marked as damaged, which it is not
+	empty       int  // no data at all
+	stub        int  // start and end of a JPEG, and nothing between
+	garbage     int  // noise, that does not start as a JPEG
+	lose        int  // without one of its packets
+	zeros       int  // bytes behind each frame
+	noise       int  // bytes behind each frame
+	stall       bool // no frames, and no word of it
+	fps         int  // frames per second; 0: as negotiated
+	refused     size // a size that is offered but not granted
+	noBandwidth bool // others have all that the bus has for isochronous packets
 }
 
 // set sets a fault as a command says.
@@ -40,6 +42,9 @@ func (f *faults) set(command string) (err error) {
 	case "dht":
 		f.noTables, err = parseSwitch(value)
 		f.noTables = !f.noTables
+	case "bandwidth":
+		f.noBandwidth, err = parseSwitch(value)
+		f.noBandwidth = !f.noBandwidth
 	case "stall":
 		f.stall, err = parseSwitch(value)
 	case "refuse":
@@ -65,6 +70,7 @@ func (f *faults) number(name string) *int {
 		"empty":    &f.empty,
 		"stub":     &f.stub,
 		"garbage":  &f.garbage,
+		"lose":     &f.lose,
 		"pad":      &f.zeros,
 		"junk":     &f.noise,
 		"rate":     &f.fps,
@@ -81,22 +87,23 @@ func parseSwitch(value string) (bool, error) {
 	return false, fmt.Errorf("%s: neither on nor off", value)
 }
 
-// apply appends a picture to b as the camera sends it: the nth frame. Flags are
-// for its payload header. Spoiled says that nobody could show it.
-func (f *faults) apply(b, picture []byte, format string, n int) (frame []byte, flags byte, spoiled bool) {
+// apply makes a picture the nth frame that the camera sends. Its data are
+// appended to b.
+func (f *faults) apply(b, picture []byte, format string, n int) frame {
 	hit := func(every int) bool { return every > 0 && n%every == 0 }
 	switch {
 	case hit(f.empty):
-		return b, 0, true
+		return frame{data: b, spoiled: true}
 	case hit(f.stub):
-		return append(b, "\xff\xd8\xff\xd9"...), 0, true
+		return frame{data: append(b, "\xff\xd8\xff\xd9"...), spoiled: true}
 	case hit(f.garbage):
-		return appendNoise(b, len(picture), n), 0, true
+		return frame{data: appendNoise(b, len(picture), n), spoiled: true}
 	case hit(f.truncate):
-		return append(b, picture[:len(picture)/2]...), 0, true
+		return frame{data: append(b, picture[:len(picture)/2]...), spoiled: true}
 	}
+	sent := frame{lossy: hit(f.lose), spoiled: hit(f.lose) || hit(f.error)}
 	if hit(f.error) {
-		flags, spoiled = streamError, true
+		sent.flags = streamError
 	}
 	if f.noTables && format == "MJPG" {
 		b = appendWithoutTables(b, picture)
@@ -104,7 +111,8 @@ func (f *faults) apply(b, picture []byte, format string, n int) (frame []byte, f
 		b = append(b, picture...)
 	}
 	b = append(b, make([]byte, f.zeros)...)
-	return appendNoise(b, f.noise, n), flags, spoiled
+	sent.data = appendNoise(b, f.noise, n)
+	return sent
 }
 
 // appendNoise appends n bytes that mean nothing.

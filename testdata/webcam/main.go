@@ -16,17 +16,21 @@
 //
 //	plug, unplug         the cable; it is plugged in at the start
 //	replug [TIMES]       unplug and plug, wait until frames are taken again
+//	isochronous on|off   how it streams when it is plugged in next: off, as at
+//	                     the start, is bulk
 //	dht off|on           leave out the Huffman tables
 //	truncate N           cut every Nth frame in half; 0: none
 //	error N              mark every Nth frame as damaged
 //	empty N              have no data in every Nth frame
 //	stub N               have just start and end in every Nth frame
 //	garbage N            have noise in every Nth frame, no JPEG
+//	lose N               lose a packet of every Nth frame, if isochronous
 //	pad N, junk N        append N zeros, or N bytes of noise, to each frame
 //	stall on|off         send no frames, as if there were none
 //	rate FPS             send so many, whatever was negotiated; 0: as negotiated
 //	refuse WxH           do not grant this size, though it is offered; 0x0: all
-//	normal               end all of these
+//	bandwidth off|on     have none left on the bus for isochronous streaming
+//	normal               end all of these faults
 //	status               tell what goes on
 //
 // The second waits for a node to appear, takes it into use as a program does

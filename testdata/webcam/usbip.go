@@ -36,9 +36,16 @@ const (
 	maxTransfer = 1 << 20 // bytes; no sane URB is longer
 )
 
-// errStall is a device's "I can't do that": the STALL handshake (USB 2.0,
-// section 8.4.5), which the host sees as EPIPE.
-var errStall = errors.New("stall")
+// Why a control transfer fails, as the host sees it.
+const (
+	// A device's "I can't do that": the STALL handshake (USB 2.0, section
+	// 8.4.5).
+	errStall = unix.EPIPE
+
+	// What a host controller makes of a transfer that there is no room for
+	// on the bus. No device says so, but vhci passes it on.
+	errNoBandwidth = unix.ENOSPC
+)
 
 // A setup is what a control transfer begins with (USB 2.0, section 9.3).
 type setup struct {
@@ -50,15 +57,16 @@ type setup struct {
 }
 
 // A device answers control transfers, one at a time. Out is what the host
-// sends along; what the host asked for is returned.
+// sends along; what the host asked for is returned, or else an errno.
 type device interface {
-	control(l *link, s setup, out []byte) (in []byte, err error)
+	control(l *link, s setup, out []byte) (in []byte, errno unix.Errno)
 }
 
 // A link is the cable between a device and the virtual host controller.
 type link struct {
-	conn   io.ReadWriteCloser
-	device device
+	conn        io.ReadWriteCloser
+	device      device
+	isochronous bool // the streaming endpoint is, or else bulk
 
 	// mu keeps things in order: vhci drops a device that answers an URB
 	// after it has confirmed that the URB was unlinked.
@@ -71,12 +79,13 @@ type link struct {
 
 // An urb is a transfer that is to be answered.
 type urb struct {
-	number uint32
-	length int // bytes, at most
+	number  uint32
+	length  int      // bytes, at most
+	packets []packet // if it is isochronous
 }
 
 // plugIn attaches a device to a free port of the virtual host controller.
-func plugIn(d device) (*link, error) {
+func plugIn(d device, isochronous bool) (*link, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -88,7 +97,7 @@ func plugIn(d device) (*link, error) {
 		conn.Close()
 		return nil, err
 	}
-	l := newLink(conn, d)
+	l := newLink(conn, d, isochronous)
 	go l.serve()
 	return l, nil
 }
@@ -116,8 +125,8 @@ func attach(fd int) error {
 	return err
 }
 
-func newLink(conn io.ReadWriteCloser, d device) *link {
-	l := &link{conn: conn, device: d}
+func newLink(conn io.ReadWriteCloser, d device, isochronous bool) *link {
+	l := &link{conn: conn, device: d, isochronous: isochronous}
 	l.arrived.L = &l.mu
 	return l
 }
@@ -167,7 +176,7 @@ func (l *link) handle(h *[headerSize]byte, r io.Reader) error {
 	if command == cmdUnlink {
 		return l.unlink(number, word(5))
 	}
-	u := urb{number, int(word(6))}
+	u := urb{number: number, length: int(word(6))}
 	if command != cmdSubmit || u.length > maxTransfer {
 		return fmt.Errorf("a message that no kernel would send: % x", *h)
 	}
@@ -178,6 +187,10 @@ func (l *link) handle(h *[headerSize]byte, r io.Reader) error {
 			return err
 		}
 	}
+	var err error
+	if u.packets, err = readPackets(r, word(8)); err != nil {
+		return err
+	}
 	switch {
 	case endpoint == 0:
 		s := setup{
@@ -187,12 +200,12 @@ func (l *link) handle(h *[headerSize]byte, r io.Reader) error {
 			index:   binary.LittleEndian.Uint16(h[44:]),
 			length:  binary.LittleEndian.Uint16(h[46:]),
 		}
-		in, err := l.device.control(l, s, out)
+		in, errno := l.device.control(l, s, out)
 		if direction != directionIn {
-			return l.answer(u, err, nil, len(out))
+			return l.answer(u, errno, nil, len(out))
 		}
 		in = in[:min(len(in), u.length)]
-		return l.answer(u, err, in, len(in))
+		return l.answer(u, errno, in, len(in))
 	case endpoint == streamEndpoint&0xf && direction == directionIn:
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -204,31 +217,37 @@ func (l *link) handle(h *[headerSize]byte, r io.Reader) error {
 }
 
 // send answers the oldest URB that waits at the streaming endpoint, as soon as
-// there is one. It is false when the session has ended.
-func (l *link) send(session int, payload []byte) bool {
+// there is one: with one payload, or one in each packet. It returns those that
+// are left; ok is false when the session has ended.
+func (l *link) send(session int, payloads [][]byte) (rest [][]byte, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.session == session && len(l.waiting) == 0 {
 		l.arrived.Wait()
 	}
 	if l.session != session {
-		return false
+		return nil, false
 	}
 	u := l.waiting[0]
 	l.waiting = l.waiting[1:]
-	status := int32(0)
-	if len(payload) > u.length {
-		status, payload = -int32(unix.EOVERFLOW), payload[:u.length]
+	if u.packets != nil {
+		n := min(len(payloads), len(u.packets))
+		return payloads[n:], l.writePackets(u, payloads[:n]) == nil
 	}
-	return l.write(retSubmit, u.number, status, payload, len(payload)) == nil
+	var errno unix.Errno
+	payload := payloads[0]
+	if len(payload) > u.length {
+		errno, payload = unix.EOVERFLOW, payload[:u.length]
+	}
+	return payloads[1:], l.write(retSubmit, u.number, errno, payload, len(payload)) == nil
 }
 
 // answer ends a control transfer.
-func (l *link) answer(u urb, err error, in []byte, length int) error {
+func (l *link) answer(u urb, errno unix.Errno, in []byte, length int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
-		return l.write(retSubmit, u.number, -int32(unix.EPIPE), nil, 0)
+	if errno != 0 {
+		return l.write(retSubmit, u.number, errno, nil, 0)
 	}
 	return l.write(retSubmit, u.number, 0, in, length)
 }
@@ -240,19 +259,25 @@ func (l *link) unlink(number, victim uint32) error {
 	for i, u := range l.waiting {
 		if u.number == victim {
 			l.waiting = append(l.waiting[:i:i], l.waiting[i+1:]...)
-			return l.write(retUnlink, number, -int32(unix.ECONNRESET), nil, 0)
+			return l.write(retUnlink, number, unix.ECONNRESET, nil, 0)
 		}
 	}
 	return l.write(retUnlink, number, 0, nil, 0)
 }
 
 // write writes a message with its data. The caller holds mu.
-func (l *link) write(command, number uint32, status int32, data []byte, length int) error {
-	m := append(l.out[:0], make([]byte, headerSize)...)
-	for i, word := range []uint32{command, number, 0, 0, 0, uint32(status), uint32(length)} {
-		binary.BigEndian.PutUint32(m[4*i:], word)
-	}
-	l.out = append(m, data...)
+func (l *link) write(command, number uint32, errno unix.Errno, data []byte, length int) error {
+	l.out = appendHeader(l.out[:0], command, number, 0, 0, 0, uint32(-int32(errno)), uint32(length))
+	l.out = append(l.out, data...)
 	_, err := l.conn.Write(l.out)
 	return err
+}
+
+// appendHeader appends the header that begins with these words; the others are 0.
+func appendHeader(b []byte, words ...uint32) []byte {
+	var h [headerSize]byte
+	for i, word := range words {
+		binary.BigEndian.PutUint32(h[4*i:], word)
+	}
+	return append(b, h[:]...)
 }

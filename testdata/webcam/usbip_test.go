@@ -19,13 +19,13 @@ type host struct {
 	number uint32 // of the last message
 }
 
-// connect plugs a webcam with little pictures into a host.
-func connect(t *testing.T) (*host, *webcam) {
+// connect plugs a webcam without pictures into a host.
+func connect(t *testing.T, isochronous bool) (*host, *webcam) {
 	ours, theirs := net.Pipe()
 	ours.SetDeadline(time.Now().Add(10 * time.Second))
 	c := &webcam{controls: newControls()}
 	c.albums = map[string]map[size]album{"MJPG": {{640, 480}: {}, {320, 240}: {}}}
-	c.link = newLink(theirs, c)
+	c.link = newLink(theirs, c, isochronous)
 	go c.link.serve()
 	t.Cleanup(func() { c.unplug() })
 	return &host{t: t, conn: ours}, c
@@ -76,20 +76,22 @@ func (h *host) control(kind, request byte, value, index uint16, out []byte) ([]b
 }
 
 func TestLengths(t *testing.T) {
-	d := describeConfiguration()
-	if got, want := int(d[2])|int(d[3])<<8, len(d); got != want {
-		t.Errorf("wTotalLength is %d, want %d", got, want)
-	}
-	for len(d) > 0 {
-		if d[0] < 2 || int(d[0]) > len(d) {
-			t.Fatalf("a descriptor says that it has %d bytes, and there are %d left", d[0], len(d))
+	for _, isochronous := range []bool{false, true} {
+		d := describeConfiguration(isochronous)
+		if got, want := int(d[2])|int(d[3])<<8, len(d); got != want {
+			t.Errorf("wTotalLength is %d, want %d", got, want)
 		}
-		d = d[d[0]:]
+		for len(d) > 0 {
+			if d[0] < 2 || int(d[0]) > len(d) {
+				t.Fatalf("a descriptor says that it has %d bytes, and there are %d left", d[0], len(d))
+			}
+			d = d[d[0]:]
+		}
 	}
 }
 
 func TestControls(t *testing.T) {
-	h, _ := connect(t)
+	h, _ := connect(t, false)
 	if d, _ := h.control(0x80, getDescriptor, typeDevice<<8, 0, nil); len(d) != 18 {
 		t.Errorf("device descriptor: % x", d)
 	}
@@ -110,14 +112,14 @@ func TestControls(t *testing.T) {
 
 // An URB that waits for a frame is taken back once, and then never answered.
 func TestStreaming(t *testing.T) {
-	h, c := connect(t)
-	want, _ := c.negotiate(nil)
+	h, c := connect(t, false)
+	want, _ := c.negotiate(c.link, nil)
 	if _, status := h.control(0x21, setCur, commitSelect<<8, streamingInterface, want); status != 0 {
 		t.Fatalf("commit: status %d", status)
 	}
 	var flags []byte
 	for range 2 {
-		h.send(cmdSubmit, []uint32{directionIn, streamEndpoint & 0xf, 0, maxPayload}, nil, nil)
+		h.send(cmdSubmit, []uint32{directionIn, streamEndpoint & 0xf, 0, bulkPayload}, nil, nil)
 		_, number, status, payload := h.receive(true)
 		if number != h.number || status != 0 || len(payload) != payloadHeader {
 			t.Fatalf("URB %d: status %d, % x", number, status, payload)
@@ -130,7 +132,7 @@ func TestStreaming(t *testing.T) {
 
 	c.answer("stall on")
 	time.Sleep(100 * time.Millisecond) // the frame under way would take the URB
-	h.send(cmdSubmit, []uint32{directionIn, streamEndpoint & 0xf, 0, maxPayload}, nil, nil)
+	h.send(cmdSubmit, []uint32{directionIn, streamEndpoint & 0xf, 0, bulkPayload}, nil, nil)
 	victim := h.number
 	for _, want := range []int32{-int32(unix.ECONNRESET), 0} {
 		h.send(cmdUnlink, []uint32{0, 0, victim}, nil, nil)
@@ -162,8 +164,8 @@ func TestFaults(t *testing.T) {
 		if err := f.set(command); err != nil && command != "truncate -1" {
 			t.Errorf("%s: %v", command, err)
 		}
-		if got, _, _ := f.apply(nil, picture, "MJPG", 1); len(got) != want {
-			t.Errorf("%s: %d bytes, want %d", command, len(got), want)
+		if got := len(f.apply(nil, picture, "MJPG", 1).data); got != want {
+			t.Errorf("%s: %d bytes, want %d", command, got, want)
 		}
 	}
 	if (new(faults)).set("nonsense") == nil || (new(faults)).set("dht maybe") == nil {

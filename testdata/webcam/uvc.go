@@ -4,6 +4,8 @@ package main
 
 import (
 	"encoding/binary"
+
+	"golang.org/x/sys/unix"
 )
 
 // Requests, the standard ones (USB 2.0, table 9-4) and those of video (UVC 1.1,
@@ -14,7 +16,6 @@ const (
 	getDescriptor    = 0x06
 	getConfiguration = 0x08
 	setConfiguration = 0x09
-	getInterface     = 0x0a
 	setInterface     = 0x0b
 
 	setCur  = 0x01
@@ -75,7 +76,7 @@ func newControls() map[uint16]*control {
 }
 
 // control answers the requests that come to endpoint 0.
-func (c *webcam) control(l *link, s setup, out []byte) ([]byte, error) {
+func (c *webcam) control(l *link, s setup, out []byte) ([]byte, unix.Errno) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l != c.link {
@@ -92,35 +93,35 @@ func (c *webcam) control(l *link, s setup, out []byte) ([]byte, error) {
 		if refusal != 0 {
 			return nil, errStall
 		}
-		return in, nil
+		return in, 0
 	case kind == kindEndpoint && s.request == clearFeature:
 		// The end of streaming at a bulk endpoint (UVC 1.1, section 4.3.1.1).
 		c.stop(l)
-		return nil, nil
+		return nil, 0
+	case kind == kindInterface && s.request == setInterface && l.isochronous && s.index == streamingInterface:
+		return nil, c.setAlternate(l, s.value)
 	}
-	return standardRequest(s)
+	return standardRequest(l, s)
 }
 
 // standardRequest answers what hosts ask of any device (USB 2.0, section 9.4).
-func standardRequest(s setup) ([]byte, error) {
+func standardRequest(l *link, s setup) ([]byte, unix.Errno) {
 	switch s.request {
 	case setConfiguration, setInterface:
-		return nil, nil
+		return nil, 0
 	case getStatus:
-		return []byte{0, 0}, nil
+		return []byte{0, 0}, 0
 	case getConfiguration:
-		return []byte{1}, nil
-	case getInterface:
-		return []byte{0}, nil
+		return []byte{1}, 0
 	case getDescriptor:
 		switch index := byte(s.value); byte(s.value >> 8) {
 		case typeDevice:
-			return describeDevice(), nil
+			return describeDevice(), 0
 		case typeConfiguration:
-			return describeConfiguration(), nil
+			return describeConfiguration(l.isochronous), 0
 		case typeString:
 			if int(index) < len(names) {
-				return describeString(index), nil
+				return describeString(index), 0
 			}
 		}
 	}
@@ -207,38 +208,42 @@ type mode struct {
 }
 
 // streamingControl negotiates what to stream (UVC 1.1, section 4.3.1.1): the
-// host proposes, and reads what the camera makes of it. COMMIT starts it.
-func (c *webcam) streamingControl(l *link, s setup, out []byte) ([]byte, error) {
+// host proposes, and reads what the camera makes of it. COMMIT starts it at a
+// bulk endpoint.
+func (c *webcam) streamingControl(l *link, s setup, out []byte) ([]byte, unix.Errno) {
 	selector := s.value >> 8
 	if selector != probeSelect && selector != commitSelect {
 		return nil, errStall
 	}
 	switch s.request {
 	case getLen:
-		return []byte{negotiationSize, 0}, nil
+		return []byte{negotiationSize, 0}, 0
 	case getInfo:
-		return []byte{0x03}, nil
+		return []byte{0x03}, 0
 	case getDef:
-		in, _ := c.negotiate(make([]byte, negotiationSize))
-		return in, nil
+		in, _ := c.negotiate(l, make([]byte, negotiationSize))
+		return in, 0
 	case getCur, getMin, getMax:
-		return c.agreed, nil
+		return c.agreed, 0
 	case setCur:
 		if len(out) > negotiationSize {
 			return nil, errStall
 		}
 		var m mode
-		c.agreed, m = c.negotiate(out)
+		c.agreed, m = c.negotiate(l, out)
 		if selector == commitSelect {
-			c.start(l, m)
+			c.committed = m
+			if !l.isochronous {
+				c.start(l)
+			}
 		}
-		return nil, nil
+		return nil, 0
 	}
 	return nil, errStall
 }
 
 // negotiate returns what the camera makes of a proposal.
-func (c *webcam) negotiate(proposal []byte) ([]byte, mode) {
+func (c *webcam) negotiate(l *link, proposal []byte) ([]byte, mode) {
 	p := make([]byte, negotiationSize)
 	copy(p, proposal)
 	pick := func(at, count int) int {
@@ -260,7 +265,7 @@ func (c *webcam) negotiate(proposal []byte) ([]byte, mode) {
 	}
 	binary.LittleEndian.PutUint32(p[intervalAt:], interval(fps))
 	binary.LittleEndian.PutUint32(p[frameSizeAt:], uint32(frameSize(s)))
-	binary.LittleEndian.PutUint32(p[payloadAt:], maxPayload)
+	binary.LittleEndian.PutUint32(p[payloadAt:], uint32(l.maxPayload()))
 	binary.LittleEndian.PutUint32(p[clockAt:], 48e6)
 	p[framingAt] = frameIDs | endsOfFrames
 	return p, mode{f.name, s, fps}

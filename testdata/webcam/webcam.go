@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -26,13 +27,15 @@ const (
 type webcam struct {
 	albums map[string]map[size]album
 
-	mu       sync.Mutex // protects all below
-	link     *link      // nil when it is not plugged in
-	controls map[uint16]*control
-	refusal  byte   // of the last request that was refused
-	agreed   []byte // in the last probe or commit
-	faults   faults
-	counts   counts
+	mu          sync.Mutex // protects all below
+	link        *link      // nil when it is not plugged in
+	isochronous bool       // when it is plugged in next
+	controls    map[uint16]*control
+	refusal     byte   // of the last request that was refused
+	agreed      []byte // in the last probe or commit
+	committed   mode   // none since it was plugged in: no frames per second
+	faults      faults
+	counts      counts
 }
 
 // counts are what status tells.
@@ -59,11 +62,11 @@ func (c *webcam) plug() error {
 	if c.link != nil {
 		return errPlugged
 	}
-	l, err := plugIn(c)
+	l, err := plugIn(c, c.isochronous)
 	if err != nil {
 		return err
 	}
-	c.link = l
+	c.link, c.committed = l, mode{}
 	return nil
 }
 
@@ -80,11 +83,11 @@ func (c *webcam) unplug() error {
 	return nil
 }
 
-// start begins to stream; mu is held.
-func (c *webcam) start(l *link, m mode) {
-	c.counts.mode, c.counts.streaming = m, true
+// start begins to stream what was committed; mu is held.
+func (c *webcam) start(l *link) {
+	c.counts.mode, c.counts.streaming = c.committed, true
 	c.counts.starts++
-	go c.stream(l, l.newSession(), m)
+	go c.stream(l, l.newSession(), c.committed)
 }
 
 // stop ends it; mu is held.
@@ -96,7 +99,7 @@ func (c *webcam) stop(l *link) {
 // stream sends frames until the session ends.
 func (c *webcam) stream(l *link, session int, m mode) {
 	pictures := c.albums[m.format][m.size]
-	var frame []byte
+	var f frame
 	var id byte
 	due := time.Now()
 	for {
@@ -111,9 +114,9 @@ func (c *webcam) stream(l *link, session int, m mode) {
 			}
 			continue
 		}
-		var flags byte
-		frame, flags = c.next(frame[:0], &pictures, m)
-		if !sendFrame(l, session, frame, flags|id) {
+		f = c.next(f.data[:0], &pictures, m)
+		f.flags |= id
+		if !sendFrame(l, session, f) {
 			return
 		}
 		id ^= frameID
@@ -138,37 +141,58 @@ func (c *webcam) frameTime(m mode) time.Duration {
 	return time.Second / time.Duration(fps)
 }
 
-// next appends the next frame to b, with the faults that are on.
-func (c *webcam) next(b []byte, pictures *album, m mode) (frame []byte, flags byte) {
+// A frame is what the camera makes of a picture.
+type frame struct {
+	data    []byte
+	flags   byte // in the header of its last payload
+	lossy   bool // a packet of it gets lost, if it has packets
+	spoiled bool // nobody could show it
+}
+
+// next returns the next frame, with the faults that are on. Its data are
+// appended to b.
+func (c *webcam) next(b []byte, pictures *album, m mode) frame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts.frames++
-	frame, flags, spoiled := c.faults.apply(b, pictures[c.counts.frames%pictureCount], m.format, c.counts.frames)
-	if spoiled {
+	f := c.faults.apply(b, pictures[c.counts.frames%pictureCount], m.format, c.counts.frames)
+	if f.spoiled {
 		c.counts.spoiled++
 	}
-	return frame, flags
+	return f
 }
 
 // sendFrame sends a frame as one payload or several. It is false when the
 // session has ended.
-func sendFrame(l *link, session int, frame []byte, flags byte) bool {
-	var room [maxPayload]byte
-	for {
-		n := min(len(frame), maxPayload-payloadHeader)
-		last := n == len(frame)
-		header := []byte{payloadHeader, endOfHeader | flags&frameID}
-		if last {
-			header[1] |= endOfFrame | flags
-		}
-		p := append(append(room[:0], header...), frame[:n]...)
-		if !l.send(session, p) {
+func sendFrame(l *link, session int, f frame) (ok bool) {
+	payloads := f.payloads(l.maxPayload())
+	if f.lossy && l.isochronous {
+		payloads[len(payloads)/2] = nil
+	}
+	for len(payloads) > 0 {
+		if payloads, ok = l.send(session, payloads); !ok {
 			return false
 		}
+	}
+	return true
+}
+
+// payloads cuts a frame into payloads of at most so many bytes, each with its
+// header.
+func (f frame) payloads(most int) [][]byte {
+	var payloads [][]byte
+	for data := f.data; ; {
+		n := min(len(data), most-payloadHeader)
+		last := n == len(data)
+		header := []byte{payloadHeader, endOfHeader | f.flags&frameID}
 		if last {
-			return true
+			header[1] |= endOfFrame | f.flags
 		}
-		frame = frame[n:]
+		payloads = append(payloads, slices.Concat(header, data[:n]))
+		if last {
+			return payloads
+		}
+		data = data[n:]
 	}
 }
 
