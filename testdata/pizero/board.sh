@@ -27,7 +27,7 @@ clean_up() {
 install_tools() {
 	local tool missing=()
 	for tool in "${tools[@]}"; do
-		command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
+		command -v "${tool%:*}" >/dev/null || missing+=(${tool#*:})
 	done
 	[[ ${#missing[@]} -gt 0 ]] || return 0
 	apt install --no-install-recommends "${missing[@]}" ||
@@ -35,34 +35,44 @@ install_tools() {
 		die "could not install ${missing[*]}"
 }
 
-# fetch_board gets the kernel and BusyBox, unless an earlier run has.
+# fetch_board gets the kernel and BusyBox.
 fetch_board() {
-	[[ ! -d $board ]] || return 0
-	dpkg --print-foreign-architectures | grep -qx "$architecture" ||
-		as_root dpkg --add-architecture "$architecture"
-	rm -rf "$board.new"
-	mkdir -p "$board.new"
-	# The first attempt fails when the package lists are old or without these.
-	unpack_board || { apt update && unpack_board; } ||
-		die "could not get the kernel and BusyBox for $architecture"
-	mv "$board.new" "$board"
+	get "$board" board_packages
+	[[ -e $board/lib/modules/$(kernel_version "$board")/modules.dep ]] ||
+		depmod -b "$board" "$(kernel_version "$board")"
 }
 
-# unpack_board takes whichever kernel Debian has for the board now: a version
+# board_packages takes whichever kernel Debian has for the board now: a version
 # that is written down somewhere is soon no longer there.
-unpack_board() (
-	cd "$board.new" || return
-	kernel=$(apt-cache depends "$kernel_package:$architecture" 2>/dev/null |
-		awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
-	[[ -n $kernel ]] || return
-	rm -f ./*.deb
-	say "downloading $kernel"
-	apt-get -qq -o APT::Sandbox::User=root download "${kernel%:*}:$architecture" "busybox-static:$architecture" || return
+board_packages() {
+	apt-cache depends "$kernel_package:$architecture" 2>/dev/null |
+		sed -n "s/.*Depends: \\(linux-image-[^:]*\\).*/\\1:$architecture/p" | grep -m 1 . &&
+		echo "busybox-static:$architecture"
+}
+
+# get unpacks packages into a directory, unless an earlier run has. The function
+# whose name follows prints which.
+get() {
+	[[ ! -d $1 ]] || return 0
+	dpkg --print-foreign-architectures | grep -qx "$architecture" ||
+		as_root dpkg --add-architecture "$architecture"
+	# The first attempt fails when the package lists are old or without these.
+	unpack "$1.new" "$2" || { apt update && unpack "$1.new" "$2"; } ||
+		die "could not get the packages for $architecture"
+	mv "$1.new" "$1"
+}
+
+unpack() (
+	packages=$("$2") || return
+	rm -rf "$1"
+	mkdir -p "$1"
+	cd "$1" || return
+	say "downloading" $packages
+	apt-get -qq -o APT::Sandbox::User=root download $packages || return
 	for package in *.deb; do
 		dpkg -x "$package" . || return
 	done
 	rm -f ./*.deb
-	depmod -b . "$(kernel_version .)"
 )
 
 kernel_version() {
@@ -87,9 +97,7 @@ build() {
 		cd "$repo"
 		export CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6
 		go build -trimpath -ldflags='-s -w' -o "$tmp/porthole" .
-		go test -c -trimpath -ldflags='-s -w' -o "$tmp/porthole.test" .
 		go build -trimpath -ldflags='-s -w' -o "$tmp/webcam" ./testdata/webcam
-		env -u GOOS -u GOARCH go build -o "$tmp/webcam.here" ./testdata/webcam
 	) || die "does not build"
 }
 
@@ -102,7 +110,6 @@ make_root() {
 	mkdir -p "$root"/{bin,dev,etc/init.d,proc,root,sbin,sys,tmp,usr/bin,usr/sbin,var/log,var/run}
 	cp "$board/bin/busybox" "$root/bin"
 	install -m 755 "$tmp/porthole" "$tmp/webcam" "$root/usr/bin"
-	install -m 755 "$repo/testdata/pizero/S50porthole" "$root/etc/init.d"
 
 	printf '%s\n' "${modules[@]}" >"$root/etc/modules"
 	copy_modules "$root" "$version"
@@ -144,6 +151,11 @@ make_root() {
 	EOF
 }
 
+# add_service has the guest start porthole.
+add_service() {
+	install -m 755 "$repo/testdata/pizero/S50porthole" "$tmp/root/etc/init.d"
+}
+
 # write makes its input an executable file.
 write() {
 	cat >"$1"
@@ -169,6 +181,12 @@ copy_modules() {
 # then unplugged until check_webcam.
 add_tests() {
 	local root=$tmp/root
+	(
+		cd "$repo"
+		export CGO_ENABLED=0
+		GOOS=linux GOARCH=arm GOARM=6 go test -c -trimpath -ldflags='-s -w' -o "$tmp/porthole.test" .
+		go build -o "$tmp/webcam.here" ./testdata/webcam
+	) || die "does not build"
 	mkdir -p "$root/tests"
 	install -m 755 "$tmp/porthole.test" "$root/tests"
 	cp -r "$repo/testdata" "$root/tests"

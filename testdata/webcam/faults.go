@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // faults are what is wrong with the camera. Most say which frames have the
@@ -25,6 +26,7 @@ type faults struct {
 	stall       bool // no frames, and no word of it
 	fps         int  // frames per second; 0: as negotiated
 	refused     size // a size that is offered but not granted
+	stamped     bool // no fault: each JPEG says when it was sent
 	noBandwidth bool // others have all that the bus has for isochronous packets
 }
 
@@ -47,6 +49,8 @@ func (f *faults) set(command string) (err error) {
 		f.noBandwidth = !f.noBandwidth
 	case "stall":
 		f.stall, err = parseSwitch(value)
+	case "stamp":
+		f.stamped, err = parseSwitch(value)
 	case "refuse":
 		_, err = fmt.Sscanf(value, "%dx%d", &f.refused.width, &f.refused.height)
 	default:
@@ -105,9 +109,12 @@ func (f *faults) apply(b, picture []byte, format string, n int) frame {
 	if hit(f.error) {
 		sent.flags = streamError
 	}
-	if f.noTables && format == "MJPG" {
+	switch {
+	case f.noTables && format == "MJPG":
 		b = appendWithoutTables(b, picture)
-	} else {
+	case f.stamped && format == "MJPG":
+		b = appendStamped(b, picture, time.Now())
+	default:
 		b = append(b, picture...)
 	}
 	b = append(b, make([]byte, f.zeros)...)
@@ -133,4 +140,15 @@ func appendWithoutTables(b, picture []byte) []byte {
 	length := 2 + int(picture[at+2])<<8 + int(picture[at+3])
 	b = append(b, picture[:at]...)
 	return append(b, picture[at+length:]...)
+}
+
+// appendStamped appends a JPEG with a comment behind its start (ITU-T T.81,
+// section B.2.4.5): a line that is the time, in seconds since 1970.
+func appendStamped(b, picture []byte, at time.Time) []byte {
+	micros := at.UnixMicro()
+	text := fmt.Sprintf("%d.%06d\n", micros/1e6, micros%1e6)
+	b = append(b, picture[:2]...)
+	b = append(b, 0xff, 0xfe, 0, byte(2+len(text)))
+	b = append(b, text...)
+	return append(b, picture[2:]...)
 }

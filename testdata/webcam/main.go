@@ -30,6 +30,7 @@
 //	rate FPS             send so many, whatever was negotiated; 0: as negotiated
 //	refuse WxH           do not grant this size, though it is offered; 0x0: all
 //	bandwidth off|on     have none left on the bus for isochronous streaming
+//	stamp on|off         put the time of sending into each JPEG, as a comment
 //	normal               end all of these faults
 //	status               tell what goes on
 //
