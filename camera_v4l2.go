@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,9 +29,9 @@ const (
 	// The first pictures are often dark or green.
 	settleV4L2 = 500 * time.Millisecond
 
-	// pollStep is how often Capture looks whether it is to end, while it
+	// waitStep is how often Capture looks whether it is to end, while it
 	// waits for a picture.
-	pollStep = 200 * time.Millisecond
+	waitStep = 200 * time.Millisecond
 )
 
 // formatsWanted are the pixel formats we can use, the best first: JPEG comes
@@ -142,9 +143,14 @@ type v4l2Camera struct {
 
 	passedOver int // damaged pictures that were not reported yet
 
+	// While it streams the node is watched, until this deadline.
+	watcher  watcher
+	deadline time.Time
+	try      func(fd uintptr) bool // takes a picture into buffer, if there is one
+	tried    error                 // what came of it
+
 	// Arguments of the system calls made for each picture, here because
 	// they would be allocated for each otherwise.
-	fds     [1]unix.PollFd
 	buffer  v4l2Buffer // the picture in hand
 	another v4l2Buffer // a newer one
 	wide    v4l2BufferTime64
@@ -265,6 +271,14 @@ func (c *v4l2Camera) streamOn() error {
 		return err
 	}
 	c.streaming = true
+	var err error
+	if c.watcher, err = c.kernel.watch(c.fd); err != nil {
+		return err
+	}
+	c.try = func(uintptr) bool {
+		c.tried = c.dequeue(&c.buffer)
+		return c.tried != unix.EAGAIN
+	}
 	// Some cameras forget their controls when they start. What is refused now
 	// was taken when the camera was opened, and is no reason to stop.
 	c.applyControls()
@@ -302,7 +316,7 @@ func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 // have come in the meantime, it takes the newest that is whole; damaged ones that
 // it has passed over are reported by the next Captures.
 func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
-	if err := c.await(ctx, &c.buffer); err != nil {
+	if err := c.await(ctx); err != nil {
 		return err
 	}
 	for {
@@ -325,41 +339,47 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 	}
 }
 
-// await waits until it can dequeue a picture into b.
-func (c *v4l2Camera) await(ctx context.Context, b *v4l2Buffer) error {
+// await waits until it has dequeued a picture into c.buffer.
+func (c *v4l2Camera) await(ctx context.Context) error {
 	limit := stallAfter(c.info.FPS)
-	var since time.Time // zero until the first step went by in vain
-	for {
+	since := time.Now()
+	for now := since; now.Sub(since) <= limit; now = time.Now() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c.fds[0] = unix.PollFd{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLPRI}
-		n, err := c.kernel.poll(c.fds[:], int(pollStep/time.Millisecond))
-		if err != nil {
+		if err := c.setDeadline(now); err != nil {
 			return err
 		}
-		if n > 0 {
-			revents := c.fds[0].Revents
-			if revents&(unix.POLLPRI|unix.POLLERR) == unix.POLLPRI {
-				return errors.New("the source of the picture has changed")
+		switch err := c.watcher.wait(c.try); {
+		case err == nil:
+			return c.tried
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			// There is nothing to wait for: VIDIOC_DQBUF says why.
+			if c.try(uintptr(c.fd)) {
+				return c.tried
 			}
-			// Also after POLLERR: the error of VIDIOC_DQBUF says why.
-			err := c.dequeue(b)
-			if err == unix.EAGAIN && revents&unix.POLLIN == 0 {
-				return errors.New("the camera stopped streaming")
-			}
-			if err != unix.EAGAIN {
-				return err
-			}
-		}
-		now := time.Now()
-		if since.IsZero() {
-			since = now.Add(-pollStep)
-		}
-		if now.Sub(since) > limit {
-			return fmt.Errorf("no picture for %v: the camera stalled", limit)
+			return errors.New("the camera stopped streaming")
 		}
 	}
+	return fmt.Errorf("no picture for %v: the camera stalled", limit)
+}
+
+// setDeadline has the watcher wait for another while, and looks whether the
+// source of the pictures has changed meanwhile.
+func (c *v4l2Camera) setDeadline(now time.Time) error {
+	if c.deadline.Sub(now) > waitStep/2 {
+		return nil
+	}
+	c.deadline = now.Add(waitStep)
+	if err := c.watcher.setDeadline(c.deadline); err != nil {
+		return err
+	}
+	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLPRI}}
+	n, err := c.kernel.poll(fds, 0)
+	if n > 0 && err == nil && fds[0].Revents&(unix.POLLPRI|unix.POLLERR) == unix.POLLPRI {
+		return errors.New("the source of the picture has changed")
+	}
+	return err
 }
 
 // appendPicture appends the picture in b to dst as a JPEG.
@@ -405,7 +425,11 @@ func (c *v4l2Camera) Close() error {
 	c.buffers = nil
 	none := v4l2RequestBuffers{typ: bufTypeVideoCapture, memory: memoryMmap}
 	errs = append(errs, c.ioctl(vidiocReqBufs, unsafe.Pointer(&none)))
-	errs = append(errs, c.kernel.close(c.fd))
+	if c.watcher != nil {
+		errs = append(errs, c.watcher.close())
+	} else {
+		errs = append(errs, c.kernel.close(c.fd))
+	}
 	return errors.Join(errs...)
 }
 

@@ -26,8 +26,8 @@ func TestV4L2Calls(t *testing.T) {
 	want := "open QUERYCAP ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
 		" G_PARM ENUM_FRAMEINTERVALS S_PARM SUBSCRIBE_EVENT REQBUFS 4" +
 		strings.Repeat(" QUERYBUF mmap QBUF", 4) +
-		" STREAMON" +
-		strings.Repeat(" poll DQBUF DQBUF QBUF", 2) +
+		" STREAMON watch" +
+		strings.Repeat(" wait DQBUF DQBUF QBUF", 2) +
 		" STREAMOFF munmap munmap munmap munmap REQBUFS 0 close"
 	if got := strings.Join(k.calls, " "); got != want {
 		t.Errorf("calls:\ngot  %s\nwant %s", got, want)
@@ -35,7 +35,7 @@ func TestV4L2Calls(t *testing.T) {
 }
 
 // optionalCalls are those without which a camera works as well as it can.
-var optionalCalls = []string{"ENUM_FRAMESIZES", "ENUM_FRAMEINTERVALS", "SUBSCRIBE_EVENT"}
+var optionalCalls = []string{"wait", "ENUM_FRAMESIZES", "ENUM_FRAMEINTERVALS", "SUBSCRIBE_EVENT"}
 
 // Whichever call fails: it is reported, and everything is given back.
 func TestV4L2EachCallFails(t *testing.T) {
@@ -165,7 +165,7 @@ func TestV4L2Stall(t *testing.T) {
 				if err == nil || err.Error() != want {
 					t.Errorf("got error %v, want %s", err, want)
 				}
-				if took < test.want || took > test.want+2*pollStep {
+				if took < test.want || took > test.want+2*waitStep {
 					t.Errorf("gave up after %v, want %v", took, test.want)
 				}
 			})
@@ -183,13 +183,13 @@ func TestV4L2Cancel(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got error %v, want %v", err, context.DeadlineExceeded)
 		}
-		if took, most := time.Since(start), 500*time.Millisecond+pollStep; took > most {
+		if took, most := time.Since(start), 500*time.Millisecond+waitStep; took > most {
 			t.Errorf("Capture took %v, want at most %v", took, most)
 		}
 	})
 }
 
-// A stream that is stopped makes poll return at once, always.
+// A stream that is stopped has nothing to wait for.
 func TestV4L2StreamStopped(t *testing.T) {
 	k := newFakeKernel()
 	k.revents = unix.POLLERR

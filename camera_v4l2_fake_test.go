@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -35,11 +36,11 @@ type fakeKernel struct {
 	size         uint32                     // of a buffer, bytes
 	controls     []*fakeControl
 
-	// Each poll makes the next batch of pictures ready. When there are no
-	// more, polls time out.
+	// Each wait makes the next batch of pictures ready. When there are no
+	// more, waits time out.
 	batches [][]fakePicture
 	endless bool  // the last batch comes over and over
-	revents int16 // what polls say when a picture is ready, or always if it is not POLLIN
+	revents int16 // what polls say
 
 	// fail returns the error that a call is to have. Calls that release
 	// something do so all the same.
@@ -72,7 +73,6 @@ func newFakeKernel() *fakeKernel {
 		parm:         v4l2CaptureParm{capability: capTimePerFrame, timePerFrame: v4l2Fract{1, 25}},
 		buffers:      32,
 		size:         64 << 10,
-		revents:      unix.POLLIN,
 	}
 }
 
@@ -129,8 +129,27 @@ func (k *fakeKernel) munmap([]byte) error {
 }
 
 func (k *fakeKernel) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
-	if err := k.note("poll"); err != nil {
-		return 0, os.NewSyscallError("poll", err)
+	if k.revents == 0 {
+		return 0, nil
+	}
+	fds[0].Revents = k.revents
+	return 1, nil
+}
+
+func (k *fakeKernel) watch(fd int) (watcher, error) {
+	return &fakeWatcher{kernel: k, fd: fd}, k.note("watch")
+}
+
+type fakeWatcher struct {
+	kernel   *fakeKernel
+	fd       int
+	deadline time.Time
+}
+
+func (w *fakeWatcher) wait(try func(uintptr) bool) error {
+	k := w.kernel
+	if err := k.note("wait"); err != nil {
+		return err
 	}
 	if len(k.ready) == 0 && len(k.batches) > 0 {
 		k.ready = k.batches[0]
@@ -138,13 +157,22 @@ func (k *fakeKernel) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
 			k.batches = k.batches[1:]
 		}
 	}
-	if len(k.ready) > 0 || k.revents != unix.POLLIN {
-		fds[0].Revents = k.revents
-		return 1, nil
+	if try(uintptr(w.fd)) {
+		return nil
 	}
-	time.Sleep(time.Duration(timeoutMillis) * time.Millisecond)
-	return 0, nil
+	if k.revents == unix.POLLERR {
+		return errors.New("not pollable") // as Go's poller says then
+	}
+	time.Sleep(time.Until(w.deadline))
+	return os.ErrDeadlineExceeded
 }
+
+func (w *fakeWatcher) setDeadline(t time.Time) error {
+	w.deadline = t
+	return nil
+}
+
+func (w *fakeWatcher) close() error { return w.kernel.close(w.fd) }
 
 func (k *fakeKernel) ioctl(_ int, request uintptr, arg unsafe.Pointer) error {
 	if k.time64 {
@@ -376,6 +404,8 @@ func (b fakeBoard) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 func (b fakeBoard) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
 	return b.at(int(fds[0].Fd)).poll(fds, timeoutMillis)
 }
+
+func (b fakeBoard) watch(fd int) (watcher, error) { return b.at(fd).watch(fd) }
 
 func (b fakeBoard) mmap(fd int, offset int64, length int) ([]byte, error) {
 	return b.at(fd).mmap(fd, offset, length)

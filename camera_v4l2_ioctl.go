@@ -3,8 +3,6 @@
 package main
 
 import (
-	"errors"
-	"os"
 	"strings"
 	"unsafe"
 
@@ -378,69 +376,4 @@ func fourcc(code uint32) string {
 // fourccCode is the reverse of fourcc (v4l2_fourcc).
 func fourccCode(letters string) uint32 {
 	return uint32(letters[0]) | uint32(letters[1])<<8 | uint32(letters[2])<<16 | uint32(letters[3])<<24
-}
-
-// A kernel is the system calls that a video node needs: the real ones, or a
-// test's.
-type kernel interface {
-	open(path string) (fd int, err error)
-	close(fd int) error
-	// ioctl's arg is an unsafe.Pointer down to the system call: a uintptr
-	// would not keep what it points to alive.
-	ioctl(fd int, request uintptr, arg unsafe.Pointer) error
-	poll(fds []unix.PollFd, timeoutMillis int) (n int, err error)
-	mmap(fd int, offset int64, length int) ([]byte, error)
-	munmap(b []byte) error
-}
-
-// linux is the running kernel. Interrupted calls are made again: Go interrupts
-// its own threads.
-type linux struct{}
-
-// open is not os.OpenFile: that would have Go's poller watch the node before
-// it streams, which starts the read() emulation of some drivers, after which
-// no format can be set.
-func (linux) open(path string) (int, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-func (linux) close(fd int) error {
-	return unix.Close(fd)
-}
-
-func (linux) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
-	for {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
-		switch errno {
-		case 0:
-			return nil
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return unix.EAGAIN // no allocation: this is how a queue ends
-		default:
-			return os.NewSyscallError("ioctl("+requestNames[request]+")", errno)
-		}
-	}
-}
-
-func (linux) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
-	n, err := unix.Poll(fds, timeoutMillis)
-	if errors.Is(err, unix.EINTR) {
-		return 0, nil
-	}
-	return n, os.NewSyscallError("poll", err)
-}
-
-func (linux) mmap(fd int, offset int64, length int) ([]byte, error) {
-	b, err := unix.Mmap(fd, offset, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	return b, os.NewSyscallError("mmap", err)
-}
-
-func (linux) munmap(b []byte) error {
-	return os.NewSyscallError("munmap", unix.Munmap(b))
 }

@@ -2,7 +2,11 @@
 
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // maxUnsent is how much may lie in a socket without having been sent before
 // the next frame is chosen for it, in bytes. Everything in there grows old, and
@@ -18,12 +22,20 @@ func init() {
 
 // trySendSocket is send(2) without waiting. MSG_EOR has the next call start a
 // packet of its own: limitUnsent counts when one is started, and the kernel
-// would fill up the last one, to 64 KB, no matter how much is unsent.
+// would fill up the last one, to 64 KB, no matter how much is unsent. As the call
+// never waits, Go's scheduler need not hear of it: see isQuick.
 func trySendSocket(fd uintptr, b []byte) (int, error) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_EOR | unix.MSG_NOSIGNAL
 	for {
-		n, err := unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_EOR)
-		if err != unix.EINTR {
-			return max(n, 0), err
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EAGAIN:
+			return 0, unix.EAGAIN // no allocation
+		case unix.EINTR:
+		default:
+			return 0, errno
 		}
 	}
 }
