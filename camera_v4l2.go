@@ -31,7 +31,7 @@ const (
 
 	// waitStep is how often Capture looks whether it is to end, while it
 	// waits for a picture.
-	waitStep = 200 * time.Millisecond
+	waitStep = 500 * time.Millisecond
 )
 
 // formatsWanted are the pixel formats we can use, the best first: JPEG comes

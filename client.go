@@ -33,14 +33,12 @@ var (
 type client struct {
 	stream  *stream
 	conn    net.Conn
-	raw     syscall.RawConn       // of conn, where trySend can use it
-	push    func(fd uintptr) bool // sendNewest, bound once and not per frame
-	spacing uint32                // least time between frames, microseconds; 0: none
+	raw     syscall.RawConn // of conn, where trySend can use it
+	spacing uint32          // least time between frames, microseconds; 0: none
 
 	held     *frame // being sent
 	rest     []byte // what is still to be sent of it
 	heldTurn uint32 // its turn when taken
-	err      error  // what ended sendNewest
 
 	turn   uint32 // of the frame sent last
 	number uint32 // of the frame sent last
@@ -73,7 +71,7 @@ func (s *stream) attend(conn net.Conn, head []byte, spacing time.Duration) {
 	if sc, ok := conn.(syscall.Conn); ok && trySend != nil {
 		if raw, err := sc.SyscallConn(); err == nil {
 			raw.Control(limitUnsent)
-			c.raw, c.push = raw, c.sendNewest
+			c.raw = raw
 		}
 	}
 	if !s.join(c) {
@@ -105,8 +103,12 @@ func (c *client) run(head []byte) {
 	if err := c.greet(head); err != nil {
 		return
 	}
+	if c.raw != nil {
+		c.raw.Write(c.sendAll)
+		return
+	}
 	for c.wait() {
-		if err := c.send(); err != nil {
+		if err := c.sendBlocking(); err != nil {
 			return
 		}
 	}
@@ -157,16 +159,22 @@ func (c *client) greet(head []byte) error {
 // wait waits until there is a frame to send. It is false when there will be
 // none. No lock is taken when there is one at once.
 func (c *client) wait() bool {
-	s := c.stream
-	if f := s.latest.Load(); f != nil && f.turn.Load() != c.turn && c.due() {
+	if c.ready() {
 		return !c.gone.Load()
 	}
+	s := c.stream
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for (s.turn == c.turn || !c.due()) && !c.gone.Load() {
+	for !c.ready() && !c.gone.Load() {
 		s.cond.Wait()
 	}
 	return !c.gone.Load()
+}
+
+// ready reports whether there is a frame to send now.
+func (c *client) ready() bool {
+	f := c.stream.latest.Load()
+	return f != nil && f.turn.Load() != c.turn && c.due()
 }
 
 // due reports whether the client's frame rate allows a frame now.
@@ -174,23 +182,9 @@ func (c *client) due() bool {
 	return c.spacing == 0 || int32(c.stream.clock.Load()-c.next) >= 0
 }
 
-// send delivers the newest frame.
-func (c *client) send() error {
-	if c.stream.clock.Load()-c.kept >= 1e6 {
-		c.keep()
-		c.extend()
-	}
-	if c.raw == nil {
-		return c.sendBlocking()
-	}
-	if err := c.raw.Write(c.push); err != nil {
-		return err
-	}
-	return c.err
-}
-
-// sendBlocking is send for connections that are not plain sockets.
+// sendBlocking sends the newest frame on connections that are not plain sockets.
 func (c *client) sendBlocking() error {
+	c.account()
 	if !c.take() {
 		return nil
 	}
@@ -201,31 +195,46 @@ func (c *client) sendBlocking() error {
 	return nil
 }
 
-// sendNewest sends a frame and is true when that is done, one way or another.
-// It is called again whenever the socket may take more. As long as the socket
-// takes nothing no frame is chosen, and none kept from being reused: what
-// makes a picture old on a slow link is that it was chosen early.
-func (c *client) sendNewest(fd uintptr) (done bool) {
-	if c.held == nil && !c.take() {
-		return true
-	}
-	for len(c.rest) > 0 {
+// sendAll sends frames until the client goes or takes none for too long; then
+// it is true. It is false when the socket takes nothing, and is called again
+// when that may be over: as long as it is not, no frame is chosen, and none kept
+// from being reused. What makes a picture old on a slow link is that it was
+// chosen early.
+//
+// One call sends many frames, because the way in and out of net's lock for each
+// connection takes 64-bit atomic operations, which are dear on ARMv6.
+func (c *client) sendAll(fd uintptr) (done bool) {
+	for c.held != nil || c.wait() {
+		if c.held == nil {
+			c.account()
+			if !c.take() {
+				continue
+			}
+		}
 		n, err := trySend(fd, c.rest)
-		if err == syscall.EAGAIN {
+		switch {
+		case err == syscall.EAGAIN:
 			if len(c.rest) == len(c.held.part) {
 				c.drop()
 			}
 			return false
-		}
-		if err != nil {
-			c.err = err
-			c.drop()
+		case err != nil:
 			return true
+		case n < len(c.rest):
+			c.rest = c.rest[n:]
+		default:
+			c.finish()
 		}
-		c.rest = c.rest[n:]
 	}
-	c.finish()
 	return true
+}
+
+// account does once a second what need not be done for each frame.
+func (c *client) account() {
+	if c.stream.clock.Load()-c.kept >= 1e6 {
+		c.keep()
+		c.extend()
+	}
 }
 
 // take holds the newest frame for sending. It is false if that was sent

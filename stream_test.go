@@ -61,6 +61,23 @@ func TestRepeatForNewcomer(t *testing.T) {
 	})
 }
 
+// A client that comes before the camera has a picture, but not as the first one,
+// waits for it: time would not pass here if it was busy.
+func TestClientBeforeFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStream(t)
+		publishJPEG(s, testJPEG(frameSize+1024, 1))
+		s.forget()
+		v := newViewer(t, s, 0)
+		time.Sleep(time.Second)
+		publishJPEG(s, testJPEG(frameSize+1024, 2))
+		synctest.Wait()
+		if got := v.newest(); got != 2 {
+			t.Errorf("the newest picture is %d, want 2", got)
+		}
+	})
+}
+
 // A client that hangs up while no frames come at all is gone within 2 s.
 func TestClientGoesWithoutFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
