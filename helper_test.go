@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,10 +33,18 @@ func TestMain(m *testing.M) {
 		printAges(os.Args[1], os.Args[2])
 	case "film":
 		film(os.Args[1])
+	case "shell":
+		shell(os.Args[1:])
+	case "broken":
+		registerBroken()
+		main()
 	default:
 		os.Exit(m.Run())
 	}
 }
+
+// shell runs a program as shells do. It is set in console_linux_test.go.
+var shell func(command []string)
 
 // film watches what a program writes. It is set in camera_pipe_linux_test.go.
 var film func(program string)
@@ -113,6 +122,20 @@ func printAges(address, count string) {
 			fmt.Println(now.Sub(timestamp(part.Header)).Microseconds())
 		}
 	}
+}
+
+// registerBroken adds a camera with a driver that panics.
+func registerBroken() {
+	open := func(string, settings) (camera, error) { return brokenCamera{}, nil }
+	register(driver{name: "broken", open: open})
+}
+
+type brokenCamera struct{}
+
+func (brokenCamera) Info() cameraInfo { return cameraInfo{Name: "broken camera"} }
+func (brokenCamera) Close() error     { return nil }
+func (brokenCamera) Capture(context.Context, []byte) ([]byte, time.Time, error) {
+	panic("the driver is broken")
 }
 
 // check ends a helper process that can't go on.

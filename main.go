@@ -40,6 +40,14 @@
 // Every viewer gets the newest picture when its connection can take one, and
 // none of the older ones: a slow viewer sees fewer pictures, not late ones.
 //
+// At a terminal the last line shows how it goes, anew every second: frames per
+// second from the camera, clients, what they get in MB/s, and the camera or what
+// is wrong with it. Keys do something there: q quits, s saves a snapshot in the
+// current directory, ? tells the keys. Ctrl-Z, bg and fg work as usual; in the
+// background the pictures go on and the terminal is left alone. There is none of
+// this, only the lines of the log, under init or systemd, with & or when standard
+// input, output or error is something else than the terminal.
+//
 // The flags are:
 //
 //	-listen address
@@ -219,6 +227,12 @@ func (o *options) parseSet(text string) error {
 	return nil
 }
 
+// startConsole shows the status on the terminal and obeys its keys, of which one
+// calls quit, until ctx ends; its goroutines count as background. The release
+// that it returns gives the terminal back. It is nil on systems where it is not
+// known how to do that: see console.go.
+var startConsole func(ctx context.Context, background *sync.WaitGroup, v server, l *log.Logger, quit func()) (release func())
+
 // serve listens and serves until ctx ends.
 func serve(ctx context.Context, o options, logger *log.Logger) error {
 	listener, err := listen(o.listen)
@@ -232,8 +246,13 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	s := newStream(o.maxClients)
 	k := newKeeper(s, o.settings, o.idle, logger)
 	var background sync.WaitGroup
-	background.Go(func() { k.run(ctx) })
-	background.Go(func() { s.repeat(ctx) })
+	release := func() {}
+	if startConsole != nil {
+		release = startConsole(ctx, &background, server{s, k}, logger, cancel)
+	}
+	defer release()
+	background.Go(func() { defer release(); k.run(ctx) }) // a panic must not spoil the terminal
+	background.Go(func() { defer release(); s.repeat(ctx) })
 
 	web := &http.Server{
 		Handler:           newHandler(s, k),

@@ -1,0 +1,411 @@
+//go:build linux || darwin
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pkg/term"
+	"github.com/pkg/term/termios"
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	startConsole = openConsole
+}
+
+const (
+	// keys says what there are.
+	keys = "keys: q: quit, s: save a snapshot here, ?: help"
+
+	// maxLate is how much of the log waits while the terminal takes none, in
+	// bytes, roughly. What comes then is lost.
+	maxLate = 16 << 10
+)
+
+// A console is the terminal that porthole runs at: a line that shows the status,
+// and keys that do something. Log lines go through it, so that they do not mix
+// with that line.
+//
+// The terminal is shared with the shell. It is ours while our process group is
+// in the foreground, and only then is it written to, read or changed: whoever
+// does that in the background gets stopped. It is as it was when we let go of
+// it, which is before we are stopped or end for whatever reason, with these
+// exceptions: SIGKILL and SIGSTOP, other signals that nobody sends to a server
+// (SIGUSR1), and a panic in a goroutine that does not call release, as those of
+// the clients.
+type console struct {
+	server
+	log  *log.Logger
+	quit func()
+
+	signals chan os.Signal
+	saving  sync.Mutex // held while a snapshot is on its way
+
+	mu     sync.Mutex   // protects what follows
+	term   *term.Term   // nil while there is nothing to restore
+	before unix.Termios // what there is to restore
+	held   bool         // the terminal is set up for us, and shows the status
+	over   bool         // it is not to be taken again
+	text   string       // the status
+	shown  string       // what of it is on the screen
+	late   []byte       // lines of the log that are still to be written
+}
+
+// openConsole starts a console until ctx ends, if there is a terminal to have
+// it at. All three of standard input, output and error have to be that one: a
+// pipe has other programs in it that may use the terminal, and a shell script
+// gives what it starts with & no standard input. The log has to go there, too.
+func openConsole(ctx context.Context, background *sync.WaitGroup, v server, l *log.Logger, quit func()) (release func()) {
+	for fd := range 3 {
+		// It fails when fd is not the controlling terminal.
+		if _, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err != nil || l.Writer() != os.Stderr {
+			return func() {}
+		}
+	}
+	c := &console{server: v, log: l, quit: quit, signals: make(chan os.Signal, 4)}
+	signal.Notify(c.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGCONT)
+	c.measure()
+	if foreground() {
+		l.Print(keys)
+	}
+	l.SetOutput(c)
+	background.Go(func() { c.run(ctx, background) })
+	return c.release
+}
+
+// run is the console's work, until ctx or a signal ends the program.
+func (c *console) run(ctx context.Context, background *sync.WaitGroup) {
+	// From then on a signal ends the program at once, so release goes first.
+	defer signal.Stop(c.signals)
+	defer c.release()
+	pressed := make(chan struct{})
+	go notice(pressed)
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		ours := pressed
+		if !c.show() {
+			ours = nil
+		}
+		select {
+		case <-second.C:
+			c.measure()
+		case <-ours:
+			for _, key := range c.read() {
+				c.obey(ctx, background, key)
+			}
+		case sig := <-c.signals:
+			if c.heed(sig) {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// notice tells when keys are pressed. It only polls: who is blocked in a read
+// when the program is stopped reads on when it is continued, in the background,
+// and is stopped for that. It ends with the program.
+func notice(pressed chan<- struct{}) {
+	for ready(0, unix.POLLIN, -1) {
+		pressed <- struct{}{}
+	}
+}
+
+// read returns the keys that were pressed, if they are for us.
+func (c *console) read() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.held || !foreground() || !ready(0, unix.POLLIN, 0) {
+		return nil
+	}
+	pressed := make([]byte, 16)
+	n, _ := c.term.Read(pressed)
+	return pressed[:n]
+}
+
+// obey does what a key is for.
+func (c *console) obey(ctx context.Context, background *sync.WaitGroup, key byte) {
+	switch key {
+	case 'q':
+		c.quit()
+	case 's':
+		if c.saving.TryLock() {
+			background.Go(func() {
+				defer c.saving.Unlock()
+				c.snapshot(ctx)
+			})
+		}
+	case '?':
+		c.log.Print(keys)
+	}
+}
+
+// heed does what a signal is for, and reports whether the program ends.
+func (c *console) heed(sig os.Signal) (ends bool) {
+	switch sig {
+	case unix.SIGTSTP:
+		c.suspend()
+		return false
+	case unix.SIGCONT:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.held, c.shown = false, "" // others had the terminal meanwhile
+		return false
+	case unix.SIGHUP, unix.SIGQUIT:
+		c.release()
+		signal.Stop(c.signals)
+		unix.Kill(unix.Getpid(), sig.(unix.Signal)) // as if we had not been in between
+	}
+	return true
+}
+
+// suspend stops the program until SIGCONT. A process group that includes the
+// leader of its session has no shell that could continue it: then the kernel
+// would not stop it either.
+func (c *console) suspend() {
+	if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
+		return
+	}
+	woken := make(chan os.Signal, 1)
+	signal.Notify(woken, unix.SIGCONT)
+	defer signal.Stop(woken)
+	c.mu.Lock()
+	c.restore()
+	c.mu.Unlock()
+	// Not SIGTSTP: once asked for, the runtime keeps it for itself.
+	unix.Kill(unix.Getpid(), unix.SIGSTOP)
+	<-woken
+}
+
+// release gives the terminal back for good.
+func (c *console) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	c.restore()
+}
+
+// restore makes the terminal what it was, without the status. mu is held.
+func (c *console) restore() {
+	if c.term == nil {
+		return
+	}
+	if foreground() {
+		c.flush(100) // 256 bytes that keep a serial console busy take 22 ms
+		if ready(2, unix.POLLOUT, 0) {
+			c.paint("")
+		}
+		// Not Term.Restore: it waits until all output has been sent, which
+		// after Ctrl-S on a serial console is never (TCSETSF in tty_ioctl(4)).
+		termios.Tcsetattr(2, termios.TCSANOW, &c.before)
+	}
+	c.term.Close()
+	c.term, c.held, c.shown = nil, false, ""
+}
+
+// show takes the terminal if it is ours and shows the status. It reports whether
+// the terminal is ours.
+func (c *console) show() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || !foreground() {
+		c.held, c.shown = false, ""
+		return false
+	}
+	if !c.held && c.take() != nil {
+		return false
+	}
+	c.flush(0)
+	// After Ctrl-S a write would wait for Ctrl-Q.
+	if line := fit(c.text); line != c.shown && ready(2, unix.POLLOUT, 0) {
+		c.paint(line)
+	}
+	return true
+}
+
+// take has keys come at once and unseen. If we were stopped by SIGSTOP, what
+// the terminal was before is known already. mu is held.
+func (c *console) take() (err error) {
+	if c.term != nil {
+		err = c.term.SetCbreak()
+	} else if err = termios.Tcgetattr(2, &c.before); err == nil {
+		c.term, err = term.Open("/dev/tty", term.CBreakMode)
+	}
+	c.held = err == nil
+	return err
+}
+
+// paint replaces what is shown by line. Spaces and not an escape sequence cover
+// the rest: every terminal knows these. mu is held.
+func (c *console) paint(line string) {
+	out := "\r" + line
+	if rest := min(len(c.shown), columns()) - len(line); rest > 0 {
+		out += strings.Repeat(" ", rest)
+	}
+	if line == "" {
+		out += "\r"
+	}
+	os.Stderr.WriteString(out)
+	c.shown = line
+}
+
+// Write writes a line of the log. After Ctrl-S the line waits for Ctrl-Q, but
+// nobody else does: the camera and the end of the program write to the log, too.
+func (c *console) Write(line []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.held || !foreground() {
+		os.Stderr.Write(c.late)
+		c.late = nil
+		return os.Stderr.Write(line)
+	}
+	if len(c.late) < maxLate {
+		c.late = append(c.late, line...)
+	}
+	c.flush(0)
+	return len(line), nil
+}
+
+// flush writes the lines of the log above the status, if the terminal takes
+// output within so many milliseconds. mu is held.
+func (c *console) flush(patience int) {
+	if len(c.late) == 0 || !ready(2, unix.POLLOUT, patience) {
+		return
+	}
+	status := c.shown
+	c.paint("")
+	os.Stderr.Write(c.late)
+	c.late = nil
+	c.paint(status)
+}
+
+// measure puts the status into words. What the clients get is reckoned from the
+// frames of each one's last second, and the newest one's size.
+func (c *console) measure() {
+	var size int
+	if f := c.stream.newest(); f != nil {
+		size = len(f.part)
+		f.release()
+	}
+	s := c.stream
+	s.mu.Lock()
+	s.tick(time.Now())
+	s.rate.measure(s.clock.Load(), 3e6)
+	fps, clients, millihz := s.rate.hertz, len(s.clients), 0
+	for client := range s.clients {
+		millihz += int(client.millihz.Load())
+	}
+	s.mu.Unlock()
+
+	st := c.keeper.state()
+	camera := st.Reason
+	if camera == "" && st.Name != "" {
+		camera = fmt.Sprintf("%s %dx%d %s", st.Name, st.Width, st.Height, st.Format)
+	}
+	text := fmt.Sprintf("%s: %.1f fps, clients: %d, %.1f MB/s, %s", st.Mode, fps, clients, float64(millihz)*float64(size)/1e9, camera)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.text = text
+}
+
+// snapshot saves the next picture and says where, or why not.
+func (c *console) snapshot(ctx context.Context) {
+	path, err := c.save(ctx)
+	switch {
+	case err == nil:
+		c.log.Printf("snapshot: %s", path)
+	case ctx.Err() == nil:
+		c.log.Printf("no snapshot: %v", err)
+	}
+}
+
+// save writes the next picture to a file and returns its path.
+func (c *console) save(ctx context.Context) (string, error) {
+	if !c.stream.enter() {
+		return "", fmt.Errorf("%d viewers are watching already (see -max-clients)", c.stream.max)
+	}
+	defer c.stream.leave()
+	ctx, cancel := context.WithTimeout(ctx, snapshotPatience)
+	defer cancel()
+	f, err := c.stream.fresh(ctx, time.Now())
+	if err != nil {
+		return "", errors.New(c.excuse())
+	}
+	defer f.release()
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	return writeNew(filepath.Join(dir, f.at.Format("porthole-20060102-150405")), f.jpeg)
+}
+
+// writeNew writes a JPEG to base.jpg, or to base-2.jpg and so on if there is one
+// already. It returns the path.
+func writeNew(base string, jpeg []byte) (string, error) {
+	path := base + ".jpg"
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	for i := 2; errors.Is(err, fs.ErrExist); i++ {
+		path = fmt.Sprintf("%s-%d.jpg", base, i)
+		file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	}
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(jpeg)
+	if err = errors.Join(err, file.Close()); err != nil {
+		os.Remove(path) // half a picture
+	}
+	return path, err
+}
+
+// foreground reports whether the terminal is ours to use now.
+func foreground() bool {
+	group, err := unix.IoctlGetInt(2, unix.TIOCGPGRP) // tcgetpgrp(3)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// fit makes text fit into a line of the terminal: ASCII, since others may take
+// more columns than one, and no control characters, which a camera's name may
+// have.
+func fit(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+	return text[:min(len(text), columns())]
+}
+
+// columns returns how many characters go into a line. In the last column of a
+// terminal some go on in the next line. A serial console does not know its size.
+func columns() int {
+	if size, err := unix.IoctlGetWinsize(2, unix.TIOCGWINSZ); err == nil && size.Col > 0 {
+		return int(size.Col) - 1
+	}
+	return 80 - 1
+}
+
+// ready waits until a file descriptor is ready for one of events, or has failed:
+// for so many milliseconds, or with -1 without end.
+func ready(fd int32, events int16, patience int) bool {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: fd, Events: events}}, patience)
+		if err != unix.EINTR {
+			return n > 0
+		}
+	}
+}
