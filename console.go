@@ -251,10 +251,7 @@ func (c *console) take() (err error) {
 // paint replaces what is shown by line. Spaces and not an escape sequence cover
 // the rest: every terminal knows these. mu is held.
 func (c *console) paint(line string) {
-	out := "\r" + line
-	if rest := min(len(c.shown), columns()) - len(line); rest > 0 {
-		out += strings.Repeat(" ", rest)
-	}
+	out := fmt.Sprintf("\r%-*s", min(len(c.shown), columns()), line)
 	if line == "" {
 		out += "\r"
 	}

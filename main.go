@@ -74,7 +74,7 @@
 //	-version
 //		print the version and exit
 //
-// The exit status is 0 after SIGINT or SIGTERM, 1 when something failed, and
+// The exit status is 0 after q, SIGINT or SIGTERM, 1 when something failed, and
 // 2 when the flags are wrong.
 package main
 
