@@ -4,11 +4,14 @@ import "bytes"
 
 // JPEG markers: the second byte, after FF (ITU-T T.81, table B.1).
 const (
+	markerSOF = 0xc0 // start of a frame, baseline: its size and components
 	markerDHT = 0xc4 // Huffman tables
 	markerRST = 0xd0 // a restart inside a scan, the first of eight such
 	markerSOI = 0xd8 // start of the image
 	markerEOI = 0xd9 // end of the image
 	markerSOS = 0xda // start of a scan: a header, then the entropy-coded data
+	markerDQT = 0xdb // quantization tables
+	markerDRI = 0xdd // how far it is from one restart to the next, in MCUs
 	markerTEM = 0x01
 )
 

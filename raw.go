@@ -1,140 +1,69 @@
 package main
 
-import (
-	"image"
-	"image/jpeg"
-)
-
-// An encoder makes JPEGs of raw pictures of one format and size.
-type encoder struct {
-	view   func(raw []byte) image.Image // of a picture that is long enough
-	width  int                          // of the JPEGs, pixels
-	length int                          // of a raw picture, bytes
-	out    sliceWriter
-	opts   jpeg.Options
+// A plane says where a raw picture has the samples of one component: that of
+// column x and row y is the byte at offset + y*stride + x*step.
+type plane struct {
+	offset, stride, step int
+	width, height        int // samples
 }
 
-// newEncoder returns an encoder for the V4L2 pixel format fourcc, or nil if
-// it knows none. A row takes stride bytes, in planar formats one of luminance.
-func newEncoder(fourcc string, width, height, stride, quality int) *encoder {
-	row := width
-	if fourcc == "YUYV" || fourcc == "UYVY" {
-		row = 2 * width
-	}
-	stride = max(stride, row) // some drivers leave it 0
-	if fourcc != "GREY" {
-		width &^= 1 // chrominance comes for pairs of pixels
-	}
-	bounds := image.Rect(0, 0, width, height)
-	e := &encoder{width: width, length: stride * height, opts: jpeg.Options{Quality: quality}}
+// planesOf returns the planes of pictures in the V4L2 pixel format fourcc,
+// luminance, then blue and red chrominance, if there are any, and the length
+// of a picture in bytes. For a format it does not know there are no planes. A
+// row takes stride bytes, in planar formats one of luminance.
+//
+// Chrominance is half as wide and high as the picture, in packed formats too,
+// where every second row is left out. With all of them JPEGs took a tenth to a
+// fifth more bytes and a fifth more time; with the mean of two rows they came
+// 0.2 to 2 dB nearer to the picture in colour, for a twentieth more time.
+func planesOf(fourcc string, width, height, stride int) (planes []plane, length int) {
+	length = stride * height
+	luma := plane{0, stride, 1, width, height}
+	half, w, h := stride/2, width/2, (height+1)/2
 	switch fourcc {
-	case "YUYV":
-		e.view = viewPacked(bounds, stride, 0, 1)
-	case "UYVY":
-		e.view = viewPacked(bounds, stride, 1, 0)
-	case "NV12":
-		e.length += stride * ((height + 1) / 2)
-		e.view = viewNV12(bounds, stride)
-	case "YU12":
-		e.length += 2 * (stride / 2 * ((height + 1) / 2))
-		e.view = viewYU12(bounds, stride)
+	case "YUYV": // two pixels are Y Cb Y Cr
+		luma.step = 2
+		return []plane{luma, {1, 2 * stride, 4, w, h}, {3, 2 * stride, 4, w, h}}, length
+	case "UYVY": // or Cb Y Cr Y
+		luma.offset, luma.step = 1, 2
+		return []plane{luma, {0, 2 * stride, 4, w, h}, {2, 2 * stride, 4, w, h}}, length
+	case "NV12": // all Y, then Cb and Cr in turn
+		return []plane{luma, {length, stride, 2, w, h}, {length + 1, stride, 2, w, h}}, length + stride*h
+	case "YU12": // all Y, all Cb, all Cr
+		return []plane{luma, {length, half, 1, w, h}, {length + half*h, half, 1, w, h}}, length + 2*half*h
 	case "GREY":
-		e.view = func(raw []byte) image.Image {
-			return &image.Gray{Pix: raw, Stride: stride, Rect: bounds}
+		return []plane{luma}, length
+	}
+	return nil, 0
+}
+
+// read reads the block of 8x8 samples at column x and row y. What is outside
+// the plane is like the sample nearest to it.
+func (p *plane) read(block *[64]int32, raw []byte, x, y int) {
+	if x+8 > p.width || y+8 > p.height {
+		for i := range block {
+			column, row := min(x+i%8, p.width-1), min(y+i/8, p.height-1)
+			block[i] = int32(raw[p.offset+row*p.stride+column*p.step])
 		}
-	default:
-		return nil
+		return
 	}
-	return e
-}
-
-// appendEncoded appends raw as a JPEG to dst. A picture that is too short is
-// errDamaged.
-func (e *encoder) appendEncoded(dst, raw []byte) ([]byte, error) {
-	if len(raw) < e.length {
-		return dst, errDamaged
-	}
-	e.out.b = dst
-	err := jpeg.Encode(&e.out, e.view(raw), &e.opts)
-	return e.out.b, err
-}
-
-// viewPacked unpacks 4:2:2 pictures: each two pixels are four bytes, of which
-// those at y and y+2 are luminance, c is blue and c+2 red chrominance. The
-// JPEG will have chrominance for every second row, so no more is unpacked.
-func viewPacked(bounds image.Rectangle, stride, y, c int) func([]byte) image.Image {
-	m := image.NewYCbCr(bounds, image.YCbCrSubsampleRatio420)
-	pairs := bounds.Dx() / 2
-	return func(raw []byte) image.Image {
-		for row := range bounds.Dy() {
-			line := raw[row*stride:]
-			luma := m.Y[row*m.YStride:][:2*pairs]
-			for i := range pairs {
-				luma[2*i], luma[2*i+1] = line[4*i+y], line[4*i+y+2]
-			}
-			if row%2 != 0 {
-				continue
-			}
-			blue := m.Cb[row/2*m.CStride:][:pairs]
-			red := m.Cr[row/2*m.CStride:][:pairs]
-			for i := range pairs {
-				blue[i], red[i] = line[4*i+c], line[4*i+c+2]
-			}
+	at := p.offset + y*p.stride + x*p.step
+	for i := 0; i < 64; i += 8 {
+		b := (*[8]int32)(block[i:])
+		switch p.step { // constant, for offsets that are
+		case 1:
+			s := (*[8]byte)(raw[at:])
+			b[0], b[1], b[2], b[3] = int32(s[0]), int32(s[1]), int32(s[2]), int32(s[3])
+			b[4], b[5], b[6], b[7] = int32(s[4]), int32(s[5]), int32(s[6]), int32(s[7])
+		case 2:
+			s := (*[15]byte)(raw[at:])
+			b[0], b[1], b[2], b[3] = int32(s[0]), int32(s[2]), int32(s[4]), int32(s[6])
+			b[4], b[5], b[6], b[7] = int32(s[8]), int32(s[10]), int32(s[12]), int32(s[14])
+		case 4:
+			s := (*[29]byte)(raw[at:])
+			b[0], b[1], b[2], b[3] = int32(s[0]), int32(s[4]), int32(s[8]), int32(s[12])
+			b[4], b[5], b[6], b[7] = int32(s[16]), int32(s[20]), int32(s[24]), int32(s[28])
 		}
-		return m
+		at += p.stride
 	}
 }
-
-// viewNV12 splits 4:2:0 pictures: a plane of luminance, then one of blue and
-// red chrominance in turn, half as high.
-func viewNV12(bounds image.Rectangle, stride int) func([]byte) image.Image {
-	height := bounds.Dy()
-	m := image.NewYCbCr(bounds, image.YCbCrSubsampleRatio420)
-	m.YStride = stride
-	return func(raw []byte) image.Image {
-		m.Y = raw
-		for row := range (height + 1) / 2 {
-			line := raw[(height+row)*stride:]
-			for i := range m.CStride {
-				m.Cb[row*m.CStride+i] = line[2*i]
-				m.Cr[row*m.CStride+i] = line[2*i+1]
-			}
-		}
-		return m
-	}
-}
-
-// viewYU12 looks at 4:2:0 pictures where they lie: three planes, the ones of
-// blue and red chrominance half as wide and high.
-func viewYU12(bounds image.Rectangle, stride int) func([]byte) image.Image {
-	m := &image.YCbCr{
-		YStride:        stride,
-		CStride:        stride / 2,
-		SubsampleRatio: image.YCbCrSubsampleRatio420,
-		Rect:           bounds,
-	}
-	luma := stride * bounds.Dy()
-	chroma := m.CStride * ((bounds.Dy() + 1) / 2)
-	return func(raw []byte) image.Image {
-		m.Y = raw[:luma]
-		m.Cb = raw[luma : luma+chroma]
-		m.Cr = raw[luma+chroma : luma+2*chroma]
-		return m
-	}
-}
-
-// A sliceWriter appends what is written to b. It has the methods that spare
-// image/jpeg a buffer of its own for each picture.
-type sliceWriter struct{ b []byte }
-
-func (w *sliceWriter) Write(p []byte) (int, error) {
-	w.b = append(w.b, p...)
-	return len(p), nil
-}
-
-func (w *sliceWriter) WriteByte(c byte) error {
-	w.b = append(w.b, c)
-	return nil
-}
-
-func (w *sliceWriter) Flush() error { return nil }

@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -194,29 +195,29 @@ func TestEncodeRandom(t *testing.T) {
 	}
 }
 
+// Sizes that no JPEG has, or no memory.
+func TestEncoderSize(t *testing.T) {
+	for _, size := range []struct{ width, height, stride int }{
+		{0, 480, 0}, {1, 480, 0}, {640, 0, 0}, {-640, 480, 0}, {640, -480, 0},
+		{1 << 16, 1, 0}, {2, 1 << 16, 0}, {640, 480, math.MaxInt32}, {65534, 65535, 0},
+	} {
+		for _, format := range rawFormats {
+			if format == "GREY" && size.width == 1 {
+				continue
+			}
+			e := newEncoder(format, size.width, size.height, size.stride, 80)
+			got, err := e.appendEncoded([]byte("before"), make([]byte, 1<<16))
+			if err == nil || errors.Is(err, errDamaged) || string(got) != "before" {
+				t.Errorf("%s, %v: got %d bytes, error %v; want none added, another error", format, size, len(got), err)
+			}
+		}
+	}
+}
+
 func TestEncoderUnknown(t *testing.T) {
 	for _, format := range []string{"MJPG", "H264", "Y16", ""} {
 		if e := newEncoder(format, 64, 48, 128, 80); e != nil {
 			t.Errorf("%q: got an encoder, want none", format)
 		}
-	}
-}
-
-func BenchmarkEncode(b *testing.B) {
-	for _, format := range rawFormats {
-		b.Run(format, func(b *testing.B) {
-			s := scene{width: 640, height: 480}
-			stride := rawStride(format, s.width)
-			raw := s.draw(format, stride)
-			e := newEncoder(format, s.width, s.height, stride, 80)
-			dst := make([]byte, 0, len(raw))
-			b.SetBytes(int64(len(raw)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := e.appendEncoded(dst, raw); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

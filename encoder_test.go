@@ -1,0 +1,358 @@
+package main
+
+import (
+	"bytes"
+	"image"
+	"image/jpeg"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// A rawPicture is one as a driver hands it over, with rows that have some bytes
+// more than pixels.
+type rawPicture struct {
+	format                string
+	width, height, stride int
+	data                  []byte
+}
+
+// newRawPicture returns a picture that shows sample(x, y, n) at column x and
+// row y of component n, where a row of chrominance has one for two pixels.
+func newRawPicture(format string, width, height int, sample func(x, y, n int) uint8) rawPicture {
+	stride := rawStride(format, width) + 6
+	r := rawPicture{format, width, height, stride, make([]byte, rawLength(format, stride, height))}
+	planes, _ := planesOf(format, width, height, stride)
+	for n, p := range planes {
+		for y := range p.height {
+			for x := range p.width {
+				r.data[p.offset+y*p.stride+x*p.step] = sample(x, y, n)
+			}
+		}
+	}
+	return r
+}
+
+// image returns the picture the way image/jpeg encodes it.
+func (r rawPicture) image() image.Image {
+	planes, _ := planesOf(r.format, r.width, r.height, r.stride)
+	gray := image.NewGray(image.Rect(0, 0, r.width, r.height))
+	color := image.NewYCbCr(gray.Rect, image.YCbCrSubsampleRatio420)
+	samples := [][]uint8{color.Y, color.Cb, color.Cr}
+	if r.format == "GREY" {
+		samples[0] = gray.Pix
+	}
+	for n, p := range planes {
+		for i := range p.width * p.height {
+			samples[n][i] = r.data[p.offset+i/p.width*p.stride+i%p.width*p.step]
+		}
+	}
+	if r.format == "GREY" {
+		return gray
+	}
+	return color
+}
+
+// encode encodes the picture on so many cores.
+func (r rawPicture) encode(t testing.TB, quality, cores int) []byte {
+	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+	got, err := newEncoder(r.format, r.width, r.height, r.stride, quality).appendEncoded(nil, r.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// standard has image/jpeg encode m.
+func standard(t testing.TB, m image.Image, quality int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: quality}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// samplesOf returns the samples of a picture, component by component, without
+// what pads it.
+func samplesOf(m image.Image) [][]uint8 {
+	size := m.Bounds().Size()
+	crop := func(pix []uint8, stride, width, height int) []uint8 {
+		var all []uint8
+		for y := range height {
+			all = append(all, pix[y*stride:][:width]...)
+		}
+		return all
+	}
+	if m, ok := m.(*image.Gray); ok {
+		return [][]uint8{crop(m.Pix, m.Stride, size.X, size.Y)}
+	}
+	c := m.(*image.YCbCr)
+	w, h := (size.X+1)/2, (size.Y+1)/2
+	return [][]uint8{crop(c.Y, c.YStride, size.X, size.Y), crop(c.Cb, c.CStride, w, h), crop(c.Cr, c.CStride, w, h)}
+}
+
+// decoded returns the samples of a JPEG.
+func decoded(t testing.TB, picture []byte) [][]uint8 {
+	t.Helper()
+	m, err := jpeg.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return samplesOf(m)
+}
+
+// difference returns the mean square of the differences of samples, and the
+// largest one.
+func difference(t testing.TB, a, b []uint8) (square float64, most int) {
+	t.Helper()
+	if len(a) != len(b) {
+		t.Fatalf("got %d samples, want %d", len(a), len(b))
+	}
+	for i := range a {
+		d := apart(a[i], b[i])
+		square += float64(d * d)
+		most = max(most, d)
+	}
+	return square / float64(len(a)), most
+}
+
+// testPictures are pictures of which a part is easy or as hard as can be.
+func testPictures(t testing.TB) map[string]func(x, y, n int) uint8 {
+	t.Helper()
+	f, err := os.Open("testdata/page.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := jpeg.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := m.(*image.YCbCr)
+	return map[string]func(x, y, n int) uint8{
+		"black":       func(x, y, n int) uint8 { return 0 },
+		"white":       func(x, y, n int) uint8 { return 255 },
+		"board":       func(x, y, n int) uint8 { return uint8(255 * ((x + y) & 1)) },
+		"large board": func(x, y, n int) uint8 { return uint8(255 * ((x/8 + y/8) & 1)) },
+		"stripes":     func(x, y, n int) uint8 { return uint8(16 + 219*(x/3&1)) },
+		"noise": func(x, y, n int) uint8 {
+			return uint8(rand.New(rand.NewPCG(uint64(n), uint64(1000*y+x))).Uint32())
+		},
+		"page": func(x, y, n int) uint8 {
+			if n == 0 {
+				return page.Y[y*page.YStride+x]
+			}
+			return [][]uint8{page.Cb, page.Cr}[n-1][y*page.CStride+x]
+		},
+	}
+}
+
+// Pictures are as good as those of image/jpeg and as small: at most 0.3 dB
+// worse, at most 1.05 times the bytes. A quarter is added to what is compared,
+// for nobody sees what is less.
+func TestEncodeQuality(t *testing.T) {
+	for name, sample := range testPictures(t) {
+		for _, format := range []string{"YUYV", "NV12", "GREY"} {
+			r := newRawPicture(format, 122, 89, sample)
+			source := samplesOf(r.image())
+			for _, quality := range []int{1, 10, 30, 50, 80, 95, 100} {
+				ours, theirs := r.encode(t, quality, 1), standard(t, r.image(), quality)
+				if got, limit := len(ours), len(theirs)*105/100+8; got > limit {
+					t.Errorf("%s, %s, quality %d: %d bytes, want at most %d", name, format, quality, got, limit)
+				}
+				we, they := decoded(t, ours), decoded(t, theirs)
+				for n := range source {
+					got, most := difference(t, we[n], source[n])
+					want, _ := difference(t, they[n], source[n])
+					if loss := 10 * math.Log10((got+0.25)/(want+0.25)); loss > 0.3 {
+						t.Errorf("%s, %s, quality %d, component %d: %.2f dB worse", name, format, quality, n, loss)
+					}
+					if quality == 100 && most > 3 {
+						t.Errorf("%s, %s, quality 100, component %d: a sample is off by %d", name, format, n, most)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Strips show what the picture in one piece does.
+func TestEncodeStrips(t *testing.T) {
+	sample := testPictures(t)["page"]
+	for _, format := range rawFormats {
+		for _, height := range []int{1, 8, 16, 17, 100, 639} {
+			r := newRawPicture(format, 54, height, sample)
+			whole := r.encode(t, 80, 1)
+			if bytes.Contains(whole, []byte{0xff, markerDRI, 0, 4}) {
+				t.Errorf("%s, 1 core: there are restarts", format)
+			}
+			want := decoded(t, whole)
+			for _, cores := range []int{2, 3, 16} {
+				got := r.encode(t, 80, cores)
+				if !slices.EqualFunc(decoded(t, got), want, bytes.Equal) {
+					t.Errorf("%s, height %d, %d cores: not the picture of one core", format, height, cores)
+				}
+				checkRestarts(t, got)
+			}
+		}
+	}
+}
+
+// checkRestarts checks that each restart marker is the one that is due.
+func checkRestarts(t *testing.T, picture []byte) {
+	t.Helper()
+	scan, _ := findScan(picture)
+	due := byte(0)
+	for i := scan + 2; i+1 < len(picture); i++ {
+		if m := picture[i+1]; picture[i] == 0xff && m&^7 == markerRST {
+			if m != markerRST+due {
+				t.Fatalf("got restart %d, want %d", m-markerRST, due)
+			}
+			due = (due + 1) % 8
+		}
+	}
+	restarts := bytes.Contains(picture[:scan], []byte{0xff, markerDRI, 0, 4})
+	if !restarts && due != 0 {
+		t.Error("the header says nothing of restarts")
+	}
+}
+
+// A header has 16 bits for the length of a strip.
+func TestCutStrips(t *testing.T) {
+	for _, size := range []struct{ columns, rows int }{{1, 1}, {40, 23}, {8192, 8192}, {4096, 4096}} {
+		for cores := 1; cores <= 64; cores *= 2 {
+			e := &encoder{columns: size.columns, rows: size.rows}
+			e.cutStrips(cores)
+			row := 0
+			for i, s := range e.strips {
+				if s.first != row || s.end <= s.first || i > 0 && s.end-s.first > e.strips[0].end {
+					t.Fatalf("%v, %d cores: strip %d has rows %d to %d after %d", size, cores, i, s.first, s.end, row)
+				}
+				row = s.end
+			}
+			if row != size.rows {
+				t.Errorf("%v, %d cores: strips end at row %d", size, cores, row)
+			}
+			if n := e.strips[0].end * size.columns; len(e.strips) > 1 && n >= 1<<16 {
+				t.Errorf("%v, %d cores: strips of %d MCUs", size, cores, n)
+			}
+			if len(e.strips) < min(cores, size.rows) || cores == 1 && len(e.strips) != 1 {
+				t.Errorf("%v, %d cores: %d strips", size, cores, len(e.strips))
+			}
+		}
+	}
+}
+
+func TestEncodeAllocs(t *testing.T) {
+	for _, cores := range []int{1, 4} {
+		for _, format := range rawFormats {
+			r := newRawPicture(format, 320, 240, testPictures(t)["page"])
+			previous := runtime.GOMAXPROCS(cores)
+			e := newEncoder(format, r.width, r.height, r.stride, 80)
+			runtime.GOMAXPROCS(previous)
+			dst := make([]byte, 0, len(r.data))
+			if got := testing.AllocsPerRun(20, func() { e.appendEncoded(dst, r.data) }); got != 0 {
+				t.Errorf("%s, %d cores: %v allocations per picture, want none", format, cores, got)
+			}
+		}
+	}
+}
+
+// Other decoders see what image/jpeg does, give or take what they round, and
+// have nothing to complain of.
+func TestEncodeDecoders(t *testing.T) {
+	decoders := map[string][]string{
+		"djpeg":  {"-dct", "int", "-grayscale", "-pnm"}, // a header, then luminance
+		"ffmpeg": {"-v", "warning", "-i", "-", "-f", "rawvideo", "-"},
+	}
+	for name, args := range decoders {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath(name); err != nil {
+				t.Skip(err)
+			}
+			for _, format := range rawFormats {
+				r := newRawPicture(format, 300, 203, testPictures(t)["page"])
+				for _, cores := range []int{1, 4} {
+					picture := r.encode(t, 80, cores)
+					want := bytes.Join(decoded(t, picture), nil)
+					cmd := exec.Command(name, args...)
+					cmd.Stdin = bytes.NewReader(picture)
+					var complaints bytes.Buffer
+					cmd.Stderr = &complaints
+					got, err := cmd.Output()
+					if err != nil || complaints.Len() > 0 {
+						t.Fatalf("%s, %d cores: error %v: %s", format, cores, err, &complaints)
+					}
+					if name == "djpeg" {
+						got = bytes.TrimPrefix(got, []byte("P5\n300 203\n255\n"))
+						want = want[:len(got)]
+					}
+					if _, most := difference(t, got, want); most > 3 {
+						t.Errorf("%s, %d cores: a sample is off by %d", format, cores, most)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Whatever is in a picture of whatever size, a JPEG of that size comes out.
+func FuzzEncode(f *testing.F) {
+	f.Add(uint8(0), uint8(64), uint8(48), uint8(0), uint8(80), []byte("raw"))
+	f.Add(uint8(2), uint8(33), uint8(17), uint8(5), uint8(100), []byte{0, 255})
+	f.Add(uint8(4), uint8(1), uint8(1), uint8(1), uint8(1), []byte{255})
+	f.Fuzz(func(t *testing.T, format, width, height, more, quality uint8, content []byte) {
+		if len(content) == 0 {
+			content = []byte{0}
+		}
+		r := rawPicture{format: rawFormats[int(format)%len(rawFormats)], width: int(width), height: int(height)}
+		r.stride = rawStride(r.format, r.width) + int(more)
+		r.data = bytes.Repeat(content, rawLength(r.format, r.stride, r.height)/len(content)+1)
+		r.data = r.data[:rawLength(r.format, r.stride, r.height)]
+		if r.format != "GREY" {
+			r.width &^= 1
+		}
+		if r.width == 0 || r.height == 0 {
+			return // TestEncoderSize
+		}
+		picture := r.encode(t, int(quality), 1)
+		config, err := jpeg.DecodeConfig(bytes.NewReader(picture))
+		if err != nil || config.Width != r.width || config.Height != r.height {
+			t.Fatalf("got %dx%d, error %v; want %dx%d", config.Width, config.Height, err, r.width, r.height)
+		}
+		want := decoded(t, picture)
+		if got := decoded(t, r.encode(t, int(quality), 3)); !slices.EqualFunc(got, want, bytes.Equal) {
+			t.Error("strips show another picture")
+		}
+	})
+}
+
+func BenchmarkEncode(b *testing.B) {
+	for _, format := range rawFormats {
+		r := newRawPicture(format, 640, 480, testPictures(b)["page"])
+		b.Run(format, func(b *testing.B) {
+			e := newEncoder(format, r.width, r.height, r.stride, 80)
+			dst := make([]byte, 0, len(r.data))
+			b.ReportAllocs()
+			b.SetBytes(int64(len(r.data)))
+			for b.Loop() {
+				e.appendEncoded(dst, r.data)
+			}
+		})
+		b.Run(format+" image/jpeg", func(b *testing.B) { // which has no need to unpack
+			m, options := r.image(), &jpeg.Options{Quality: 80}
+			var out bytes.Buffer
+			b.SetBytes(int64(len(r.data)))
+			for b.Loop() {
+				out.Reset()
+				jpeg.Encode(&out, m, options)
+			}
+		})
+	}
+}
