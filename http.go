@@ -206,6 +206,7 @@ type state struct {
 	Viewers int           `json:"viewers"` // clients and those who wait for a snapshot
 	List    []clientState `json:"clients"`
 	Uptime  float64       `json:"uptime_s"`
+	Time    float64       `json:"time_s"` // by the clock of X-Timestamp, since 1970
 	Version string        `json:"version"`
 }
 
@@ -246,6 +247,7 @@ func (s *stream) state() state {
 		Clients: s.totals.clients,
 		Viewers: s.viewers,
 		Uptime:  now.Sub(s.start).Seconds(),
+		Time:    float64(now.UnixMicro()) / 1e6,
 		List:    make([]clientState, 0, len(s.clients)),
 	}
 	for c := range s.clients {

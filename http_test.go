@@ -426,7 +426,7 @@ func TestState(t *testing.T) {
 	eventually(t, "the camera is live and the client there", func() bool { return len(clients()) == 1 && state["online"] == true })
 	checkKeys(t, state, "online", "camera", "driver", "device", "format", "width", "height", "fps_granted",
 		"mode", "frames_damaged", "times_opened", "fps_measured", "frames_captured", "frames_repeated",
-		"frames_sent", "bytes_sent", "clients_total", "viewers", "clients", "uptime_s", "version")
+		"frames_sent", "bytes_sent", "clients_total", "viewers", "clients", "uptime_s", "time_s", "version")
 	for key, want := range map[string]any{
 		"camera": "emulated camera", "format": "JPEG", "width": 640.0, "height": 480.0, "fps_granted": 100.0,
 		"mode": "live", "clients_total": 1.0, "viewers": 1.0,
