@@ -1,0 +1,545 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var pageTests = []struct {
+	name string
+	run  func(t *testing.T, b *browser)
+}{
+	{"15 fps", func(t *testing.T, b *browser) { testPicture(t, b, 15, 45) }},
+	{"1 fps", func(t *testing.T, b *browser) { testPicture(t, b, 1, 5) }},
+	{"the line", testLine},
+	{"camera lost", testCameraLost},
+	{"hidden tab", testHiddenTab},
+	{"left and back", testBack},
+	{"pause", testPause},
+	{"server gone", testServerGone},
+	{"silence", testSilence},
+	{"full house", testFullHouse},
+	{"behind a proxy", testBehindProxy},
+	{"snapshot", testSnapshotButton},
+	{"settings", testDrawer},
+	{"no fetch", testNoFetch},
+	{"old browser", testOldBrowser},
+}
+
+// TestBrowser has the page in real browsers.
+func TestBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("browsers take a minute")
+	}
+	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skip("the page is the same for all processors")
+	}
+	for _, name := range slices.Sorted(maps.Keys(browsers)) {
+		t.Run(name, func(t *testing.T) {
+			b := browsers[name](t, true)
+			for _, test := range pageTests {
+				t.Run(test.name, func(t *testing.T) {
+					b.open(t, "about:blank")
+					b.complaints(t) // of the last test's page, when its server ended
+					test.run(t, b)
+				})
+			}
+		})
+		t.Run(name+" without scripts", func(t *testing.T) {
+			b := browsers[name](t, false)
+			p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+			b.open(t, p.url+"/")
+			checkSight(t, b, "")
+			awaitViewers(t, p, 1)
+		})
+	}
+}
+
+// testPicture has a camera of so many frames per second, and looks at n of
+// the frames that the page paints.
+func testPicture(t *testing.T, b *browser, fps, n int) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", fmt.Sprint(fps))
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture, and clocks have been compared", "shown && clocks.length > 2")
+	var frames []struct {
+		Number int `json:",string"`
+		Arrived, Painted, Displayed,
+		Age float64 // ms
+	}
+	b.eval(t, &frames, `
+		const frames = [], [wanted] = arguments
+		return new Promise(done => document.addEventListener('frame', ({ detail: frame }) => {
+			requestAnimationFrame(() => { frame.displayed = performance.now() })
+			if (frames.push(frame) > wanted) done(frames.slice(0, wanted).map(({ jpeg, ...times }) => times))
+		}))`, n)
+	if len(frames) != n {
+		t.Fatalf("got %d frames, want %d", len(frames), n)
+	}
+	var paint, display, age []float64
+	for i, f := range frames {
+		if i > 0 && f.Number <= frames[i-1].Number {
+			t.Errorf("got frame %d after %d", f.Number, frames[i-1].Number)
+		}
+		paint = append(paint, f.Painted-f.Arrived)
+		display = append(display, f.Displayed-f.Arrived)
+		age = append(age, f.Age)
+	}
+	first, last := frames[0], frames[n-1]
+	if captured := last.Number - first.Number; captured > 2*(n-1) {
+		t.Errorf("it painted %d of %d frames", n-1, captured)
+	}
+	rate := float64(n-1) * 1000 / (last.Painted - first.Painted)
+	var begun float64
+	b.eval(t, &begun, "return performance.getEntriesByName('first frame')[0].startTime")
+	t.Logf("first picture after %.0f ms; %.2f frames per second; painted %.1f ms after its last byte came, displayed %.1f ms, age %.1f ms (medians of %d)",
+		begun, rate, median(paint), median(display), median(age), n)
+	// The server sends a frame again after 250 ms. A page that needs that is
+	// later than this, and no machine is as busy.
+	if got := median(paint); got > 200 {
+		t.Errorf("frames are painted %.0f ms after they came", got)
+	}
+	checkSight(t, b, "picture")
+	checkQuiet(t, b)
+}
+
+func median(values []float64) float64 {
+	return slices.Sorted(slices.Values(values))[len(values)/2]
+}
+
+// testLine has the figures below the picture.
+func testLine(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	b.open(t, p.url+"/")
+	const want = `^emulated camera·?640 × 480·?\d+ fps·?\d+ ms old·?1 viewer$`
+	b.await(t, "the line is like "+want, "/"+want+"/.test(the('line').textContent) && document.body.dataset.mode === 'live'")
+	var title, notice string
+	b.eval(t, &title, "return document.title")
+	b.eval(t, &notice, "return the('notice').textContent")
+	if title != "emulated camera – porthole" || notice != "" {
+		t.Errorf("got title %q and notice %q, want %q and none", title, notice, "emulated camera – porthole")
+	}
+	checkQuiet(t, b)
+}
+
+// useCamera makes a fake camera the only one with a device.
+func useCamera(t *testing.T) *fakeCamera {
+	before := drivers
+	t.Cleanup(func() { drivers = before })
+	c := &fakeCamera{begin: time.Now(), device: "/dev/fake0"}
+	drivers = slices.DeleteFunc(slices.Clone(before), func(d driver) bool { return d.devices != nil })
+	register(driver{name: "fake", rank: 1, open: c.open, devices: c.devices})
+	return c
+}
+
+func testCameraLost(t *testing.T, b *browser) {
+	camera := useCamera(t)
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "fake")
+	b.open(t, p.url+"/")
+	b.await(t, "the camera is live", "shown && document.body.dataset.mode === 'live'")
+	unplugged := errors.New("/dev/fake0: unplugged")
+	camera.set("", nil, unplugged)
+	b.await(t, "the page says why", "the('notice').textContent === 'Camera lostno camera found'")
+	b.await(t, "it shows that it is lost", "document.body.dataset.mode === 'lost' && document.title.startsWith('Camera lost')")
+	camera.set("/dev/fake0", nil, nil)
+	b.await(t, "it is live again", "document.body.dataset.mode === 'live' && the('notice').textContent === '' && fresh()")
+	checkQuiet(t, b)
+}
+
+// awaitViewers waits until p has so many.
+func awaitViewers(t *testing.T, p *program, n float64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("there are %v viewers", n), func() bool { return stateOf(t, p)["viewers"] == n })
+}
+
+// newTab opens another tab in front.
+func (b *browser) newTab(t *testing.T) (back func()) {
+	var old string
+	b.do(t, getWindow, nil, &old)
+	var tab struct{ Handle string }
+	b.do(t, newWindow, map[string]any{"type": "tab", "focus": true}, &tab)
+	b.do(t, switchWindow, map[string]any{"handle": tab.Handle, "name": tab.Handle, "focus": true}, nil)
+	return func() {
+		b.do(t, closeWindow, nil, nil)
+		b.do(t, switchWindow, map[string]any{"handle": old, "name": old, "focus": true}, nil)
+	}
+}
+
+func testHiddenTab(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture", "shown")
+	awaitViewers(t, p, 1)
+	back := b.newTab(t)
+	awaitViewers(t, p, 0)
+	back()
+	awaitViewers(t, p, 1)
+	b.await(t, "it is live again", "fresh() && document.body.dataset.mode === 'live'")
+	checkQuiet(t, b)
+}
+
+// testBack leaves the page and comes back to it.
+func testBack(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture", "shown")
+	awaitViewers(t, p, 1)
+	b.open(t, "about:blank")
+	awaitViewers(t, p, 0)
+	b.do(t, goBack, nil, nil)
+	awaitViewers(t, p, 1)
+	b.await(t, "it is live again", "fresh() && document.body.dataset.mode === 'live'")
+	checkQuiet(t, b)
+}
+
+func testPause(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture", "shown")
+	b.click(t, "pause")
+	awaitViewers(t, p, 0)
+	b.await(t, "it says so", "the('rate').textContent === 'paused' && the('pause').getAttribute('aria-pressed') === 'true'")
+	checkSight(t, b, "picture")
+	b.click(t, "pause")
+	awaitViewers(t, p, 1)
+	b.await(t, "it is live again", "fresh() && document.body.dataset.mode === 'live'")
+	checkQuiet(t, b)
+}
+
+func testServerGone(t *testing.T, b *browser) {
+	args := []string{"-camera", "emulated", "-fps", "15", "-listen"}
+	p := begin(t, append(args, "127.0.0.1:0")...)
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture", "shown")
+	p.stop()
+	b.await(t, "the page says so", "the('notice').textContent.startsWith('No connection')")
+	p = begin(t, append(args, p.address)...)
+	awaitViewers(t, p, 1)
+	b.await(t, "it is live again", "fresh() && document.body.dataset.mode === 'live' && the('notice').textContent === ''")
+	b.complaints(t) // the browser's own, of failed requests
+}
+
+// testSilence has a connection that is still there and brings nothing.
+func testSilence(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	var streams atomic.Int32
+	url := inFront(t, p, func(proxy http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/stream" && streams.Add(1) == 1 {
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				return
+			}
+			proxy.ServeHTTP(w, r)
+		})
+	})
+	b.open(t, url)
+	b.await(t, "there is a picture", "shown")
+	if got := streams.Load(); got != 2 {
+		t.Errorf("the stream was opened %d times, want 2", got)
+	}
+	checkQuiet(t, b)
+}
+
+func testFullHouse(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-max-clients", "1")
+	other := ask(t, "GET", p.url+"/stream")
+	b.open(t, p.url+"/")
+	b.await(t, "the page says so", "the('notice').textContent.includes('too many viewers: 1 are watching already')")
+	other.Body.Close()
+	b.await(t, "there is a picture", "shown && the('notice').textContent === ''")
+	b.complaints(t) // the browser's own, of status 503
+}
+
+// inFront puts a server in front of p, and returns its URL. wrap makes its
+// handler of one that passes everything on.
+func inFront(t *testing.T, p *program, wrap func(http.Handler) http.Handler) string {
+	target, err := url.Parse(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	front := httptest.NewServer(wrap(proxy))
+	t.Cleanup(func() {
+		front.CloseClientConnections()
+		front.Close()
+	})
+	return front.URL + "/"
+}
+
+func testBehindProxy(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	var astray atomic.Value
+	url := inFront(t, p, func(proxy http.Handler) http.Handler {
+		mux := http.NewServeMux()
+		mux.Handle("/webcam/", http.StripPrefix("/webcam", proxy))
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			astray.Store(r.URL.Path)
+			http.NotFound(w, r)
+		})
+		return mux
+	})
+	b.open(t, url+"webcam/")
+	b.await(t, "all is well", "shown && the('viewers').textContent === '1 viewer'")
+	b.click(t, "snapshot")
+	if path := astray.Load(); path != nil {
+		t.Errorf("the page asked for %s", path)
+	}
+	checkQuiet(t, b)
+}
+
+func testSnapshotButton(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	saved := func() []string {
+		files, _ := filepath.Glob(filepath.Join(b.downloads, "porthole-*.jpg"))
+		return files
+	}
+	for _, file := range saved() {
+		os.Remove(file)
+	}
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture", "shown")
+	b.click(t, "snapshot")
+	var data []byte
+	eventually(t, "a picture of the camera's is saved", func() bool {
+		if files := saved(); len(files) == 1 {
+			data, _ = os.ReadFile(files[0])
+		}
+		return isPicture(string(data))
+	})
+	name := filepath.Base(saved()[0])
+	if !regexp.MustCompile(`^porthole-20\d\d-\d\d-\d\dT\d\d\.\d\d\.\d\d\.jpg$`).MatchString(name) {
+		t.Errorf("its name is %s", name)
+	}
+	checkQuiet(t, b)
+}
+
+// testDrawer has a server in front of porthole that has settings.
+func testDrawer(t *testing.T, b *browser) {
+	const (
+		before = `{"sizes": ["640x480", "320x240"], "size": "640x480", "rates": [30, 15], "fps": 30, "quality": 80, "quality_applies": true, "controls": [
+			{"name": "brightness", "label": "Brightness", "type": "int", "min": 0, "max": 255, "step": 1, "default": 128, "value": 140, "inactive": false, "read_only": false},
+			{"name": "backlight", "label": "Backlight", "type": "bool", "min": 0, "max": 1, "step": 1, "default": 0, "value": 0, "inactive": false, "read_only": false},
+			{"name": "power_line", "label": "Power Line", "type": "menu", "min": 0, "max": 2, "step": 1, "default": 1, "value": 1, "inactive": true, "read_only": false,
+			 "menu": [{"value": 0, "name": "Disabled"}, {"value": 1, "name": "50 Hz"}]}]}`
+		wrong = "brightness=0: must be from 1 to 255\n"
+	)
+	after := strings.Replace(before, `"value": 140`, `"value": 128`, 1)
+	posts := make(chan string, 100)
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	url := inFront(t, p, func(proxy http.Handler) http.Handler {
+		mux := http.NewServeMux()
+		mux.Handle("/", proxy)
+		mux.HandleFunc("GET /settings", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, before) })
+		mux.HandleFunc("POST /settings", func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			posts <- string(body)
+			if strings.Contains(string(body), `"brightness":0`) {
+				http.Error(w, strings.TrimSpace(wrong), http.StatusBadRequest)
+				return
+			}
+			io.WriteString(w, after)
+		})
+		return mux
+	})
+	b.open(t, url)
+	b.await(t, "the button for the settings is there", "!the('settings').hidden && fields.length === 6")
+	b.click(t, "settings")
+	b.await(t, "the drawer is open and has the focus", "the('drawer').open && the('drawer').contains(document.activeElement) && the('settings').getAttribute('aria-expanded') === 'true'")
+	var unnamed []string
+	b.eval(t, &unnamed, `return [...document.querySelectorAll('input, select, button')]
+		.filter(e => !(e.labels.length || e.ariaLabel || e.textContent)).map(e => e.outerHTML)`)
+	if len(unnamed) > 0 {
+		t.Errorf("these have no name for screen readers: %q", unnamed)
+	}
+	b.await(t, "the fields have the settings", `['size=640x480', 'fps=30', 'quality=80', 'brightness=140', 'power_line=1'].every(text => {
+		const [name, value] = text.split('=')
+		return the('set-' + name).value === value
+	}) && !the('set-backlight').checked && the('set-power_line').disabled`)
+
+	sends := func(script, want string) {
+		t.Helper()
+		b.eval(t, nil, script)
+		checkJSON(t, await(t, "what is sent", posts), want)
+	}
+	const changed = "; input.dispatchEvent(new Event('input', { bubbles: true })); input.dispatchEvent(new Event('change', { bubbles: true }))"
+	sends("const input = the('set-size'); input.value = '320x240'"+changed, `{"size": "320x240", "controls": {}}`)
+	sends("const input = the('set-fps'); input.value = '15'"+changed, `{"fps": 15, "controls": {}}`)
+	sends("const input = the('set-quality'); input.value = 70"+changed, `{"quality": 70, "controls": {}}`)
+	sends("the('set-backlight').click()", `{"controls": {"backlight": 1}}`)
+	b.await(t, "the answer is shown", "!sending && the('set-brightness').value === '128'")
+	sends("const input = the('set-brightness'); input.value = 0"+changed, `{"controls": {"brightness": 0}}`)
+	b.await(t, "what is wrong is said, and undone", "the('wrong').textContent === "+string(must(json.Marshal(wrong)))+" && the('set-brightness').value === '128'")
+	sends("the('reset').click()", `{"reset": true, "controls": {}}`)
+	b.await(t, "all is well again", "the('wrong').textContent === '' && !sending")
+
+	b.press(t, "\ue00c") // Escape
+	b.await(t, "the drawer is closed, the focus back", "!the('drawer').open && document.activeElement === the('settings') && the('settings').getAttribute('aria-expanded') === 'false'")
+	b.press(t, "\ue007") // Enter
+	b.await(t, "the keyboard opens it", "the('drawer').open")
+	b.complaints(t) // the browser's own, of status 400
+}
+
+func must(b []byte, err error) []byte {
+	check(err)
+	return b
+}
+
+// checkJSON compares two objects.
+func checkJSON(t *testing.T, got, want string) {
+	t.Helper()
+	var g, w any
+	if err := errors.Join(json.Unmarshal([]byte(got), &g), json.Unmarshal([]byte(want), &w)); err != nil {
+		t.Fatalf("%s: %v", got, err)
+	}
+	if fmt.Sprint(g) != fmt.Sprint(w) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// testNoFetch has a stream that fetch can't get: the browser plays it by itself.
+func testNoFetch(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	url := inFront(t, p, func(proxy http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("raw") == "1" {
+				panic(http.ErrAbortHandler)
+			}
+			proxy.ServeHTTP(w, r)
+		})
+	})
+	b.open(t, url)
+	b.await(t, "there is an <img>", "image && image.naturalWidth === 640 && document.body.dataset.mode === 'live'")
+	checkSight(t, b, "stage")
+	b.click(t, "pause")
+	awaitViewers(t, p, 0)
+	checkSight(t, b, "stage")
+	b.click(t, "pause")
+	awaitViewers(t, p, 1)
+	b.complaints(t) // the browser's own, of requests that failed
+}
+
+// testOldBrowser has a page that the browser does not understand.
+func testOldBrowser(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	url := inFront(t, p, func(proxy http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/" {
+				proxy.ServeHTTP(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "text/html")
+			w.Write(bytes.Replace(page, []byte("'use strict'"), []byte("'use strict' future syntax"), 1))
+		})
+	})
+	b.open(t, url)
+	checkSight(t, b, "stage")
+	awaitViewers(t, p, 1)
+	b.complaints(t) // the syntax error
+}
+
+// checkQuiet wants nothing on the browser's console.
+func checkQuiet(t *testing.T, b *browser) {
+	t.Helper()
+	for _, line := range b.complaints(t) {
+		if !strings.Contains(line, "/settings - ") { // which do not exist yet
+			t.Errorf("the browser's console says: %s", line)
+		}
+	}
+}
+
+// checkSight waits until one of the emulated camera's pictures is seen in the
+// element with an id, or with "" in the whole window, as large as it can be.
+func checkSight(t *testing.T, b *browser, id string) {
+	t.Helper()
+	box := struct{ X, Y, Width, Height float64 }{}
+	if id != "" {
+		b.eval(t, &box, "return document.getElementById(arguments[0]).getBoundingClientRect().toJSON()", id)
+	}
+	var difference int
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		window := b.photograph(t)
+		area := image.Rect(int(box.X), int(box.Y), int(box.X+box.Width), int(box.Y+box.Height))
+		if id == "" {
+			area = window.Bounds()
+		}
+		seen := thumbnail(window, contain(area, 4, 3))
+		difference = 255
+		for _, picture := range [][]byte{picture1, picture2, picture3} {
+			want, err := jpeg.Decode(bytes.NewReader(picture))
+			if err != nil {
+				t.Fatal(err)
+			}
+			difference = min(difference, seen.difference(thumbnail(want, want.Bounds())))
+		}
+		if difference < 8 {
+			return
+		}
+	}
+	t.Errorf("after %v, none of the pictures is to be seen; the most similar one differs by %d of 255", limit, difference)
+}
+
+// contain returns the largest rectangle of a certain shape in the middle of area.
+func contain(area image.Rectangle, width, height int) image.Rectangle {
+	w, h := area.Dx(), area.Dx()*height/width
+	if h > area.Dy() {
+		w, h = area.Dy()*width/height, area.Dy()
+	}
+	at := area.Min.Add(image.Pt((area.Dx()-w)/2, (area.Dy()-h)/2))
+	return image.Rectangle{at, at.Add(image.Pt(w, h))}
+}
+
+// A small is a picture of 16 times 12 fields: the mean red, green and blue of each.
+type small [16 * 12 * 3]int
+
+func thumbnail(picture image.Image, area image.Rectangle) (s small) {
+	for i := range 16 * 12 {
+		x, y := i%16, i/16
+		field := image.Rect(area.Dx()*x/16, area.Dy()*y/12, area.Dx()*(x+1)/16, area.Dy()*(y+1)/12).Add(area.Min)
+		n := 0
+		for y := field.Min.Y; y < field.Max.Y; y += 3 {
+			for x := field.Min.X; x < field.Max.X; x += 3 {
+				c := color.RGBAModel.Convert(picture.At(x, y)).(color.RGBA)
+				for j, v := range []uint8{c.R, c.G, c.B} {
+					s[3*i+j] += int(v)
+				}
+				n++
+			}
+		}
+		for j := range 3 {
+			s[3*i+j] /= max(n, 1)
+		}
+	}
+	return s
+}
+
+// difference returns the mean of all differences.
+func (s small) difference(other small) int {
+	sum := 0
+	for i := range s {
+		sum += max(s[i]-other[i], other[i]-s[i])
+	}
+	return sum / len(s)
+}
