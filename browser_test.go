@@ -166,6 +166,7 @@ func startFirefox(t *testing.T, scripts bool) *browser {
 		user_pref("browser.dom.window.dump.enabled", true); // errors go to stdout
 		user_pref("browser.download.folderList", 2);
 		user_pref("browser.download.dir", %q);
+		user_pref("browser.download.alwaysOpenPanel", false); // it takes the keyboard
 		user_pref("app.normandy.enabled", false);
 		user_pref("services.settings.server", "data:,");
 		user_pref("datareporting.policy.dataSubmissionEnabled", false);

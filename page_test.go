@@ -455,7 +455,7 @@ func testOldBrowser(t *testing.T, b *browser) {
 		})
 	})
 	b.open(t, url)
-	checkSight(t, b, "stage")
+	checkSight(t, b, "")
 	awaitViewers(t, p, 1)
 	b.complaints(t) // the syntax error
 }
