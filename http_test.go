@@ -435,6 +435,9 @@ func TestState(t *testing.T) {
 			t.Errorf("got %s: %v, want %v", key, state[key], want)
 		}
 	}
+	if ago := time.Since(time.UnixMicro(int64(1e6 * state["time_s"].(float64)))); ago < 0 || ago > limit {
+		t.Errorf("got time_s: %v, which is %v ago", state["time_s"], ago)
+	}
 	client := state["clients"].([]any)[0].(map[string]any)
 	checkKeys(t, client, "address", "fps", "frames_sent", "frames_skipped", "connected_s")
 	if got, want := client["address"], conn.LocalAddr().String(); got != want {
