@@ -96,8 +96,8 @@ build() {
 	(
 		cd "$repo"
 		export CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6
-		go build -trimpath -ldflags='-s -w' -o "$tmp/porthole" .
-		go build -trimpath -ldflags='-s -w' -o "$tmp/webcam" ./testdata/webcam
+		go build -tags nethttpomithttp2 -trimpath -ldflags='-s -w' -o "$tmp/porthole" .
+		go build -tags nethttpomithttp2 -trimpath -ldflags='-s -w' -o "$tmp/webcam" ./testdata/webcam
 	) || die "does not build"
 }
 
