@@ -26,6 +26,44 @@ type camera interface {
 	Close() error
 }
 
+// An adjustable camera tells what there is to choose, and has controls that can be
+// set while it runs, by another goroutine than the one that captures.
+type adjustable interface {
+	choices() choices
+	adjust(set []controlSetting) error // all of them or, with an error, none
+}
+
+// choices are what there is to choose of a camera.
+type choices struct {
+	Sizes    []string       `json:"sizes"`           // "640x480"; none: any
+	Rates    []float64      `json:"rates"`           // frames per second at this size; none: any
+	Encodes  bool           `json:"quality_applies"` // it is we, or its driver, who make the JPEGs
+	Controls []controlState `json:"controls"`
+
+	// check reports what is wrong with settings of controls.
+	check func(set []controlSetting) error
+}
+
+// A controlState is a control, and what it is set to.
+type controlState struct {
+	Name     string      `json:"name"`  // "exposure_time_absolute"
+	Label    string      `json:"label"` // "Exposure Time, Absolute"
+	Type     string      `json:"type"`  // int, bool or menu
+	Min      int64       `json:"min"`
+	Max      int64       `json:"max"`
+	Step     uint64      `json:"step"`
+	Default  int64       `json:"default"`
+	Value    int64       `json:"value"`
+	Menu     []menuEntry `json:"menu,omitempty"`
+	Inactive bool        `json:"inactive"` // an automatic mode has it
+	ReadOnly bool        `json:"read_only"`
+}
+
+type menuEntry struct {
+	Index int64  `json:"value"`
+	Name  string `json:"name"` // of an integer menu, the number that it stands for
+}
+
 // cameraInfo describes an open camera, for the log, the page and /state.
 type cameraInfo struct {
 	Name   string  `json:"camera"`      // its own name: "HD Webcam"
@@ -49,6 +87,9 @@ func (i cameraInfo) String() string {
 	return text
 }
 
+// maxRate is more than any camera has, in frames per second.
+const maxRate = 240
+
 // settings are what was asked of the camera.
 type settings struct {
 	camera        string  // "auto", a driver's name, or a device: "/dev/video0"
@@ -63,6 +104,7 @@ type settings struct {
 // A controlSetting is what a control of the camera is to be, as it was given.
 type controlSetting struct {
 	name, value string // "brightness", "128"
+	viewers     bool   // set by a viewer: another camera that comes need not have it
 }
 
 func (s controlSetting) String() string { return s.name + "=" + s.value }

@@ -72,6 +72,17 @@ func (c *emulatedCamera) Info() cameraInfo {
 	}
 }
 
+func (c *emulatedCamera) choices() choices {
+	return choices{Sizes: []string{"640x480"}, check: c.adjust}
+}
+
+func (c *emulatedCamera) adjust(set []controlSetting) error {
+	if len(set) > 0 {
+		return fmt.Errorf("%v: the emulated camera has no controls", set[0])
+	}
+	return nil
+}
+
 func (c *emulatedCamera) Close() error {
 	c.ticker.Stop()
 	return nil

@@ -108,10 +108,6 @@ func openPi(device string, want settings) (camera, error) {
 	return newPiCamera(program, name, want, turn), nil
 }
 
-// firmwareDriver is the name of the driver for the firmware's camera
-// (bm2835-v4l2, in drivers/staging/vc04_services/bcm2835-camera).
-const firmwareDriver = "bm2835 mmal"
-
 // What the firmware encodes: as MJPG video of up to maxVideo, or as single JPEGs
 // of any size, but then not many a second.
 var (
@@ -151,13 +147,13 @@ func videoSettings(want settings) []controlSetting {
 	bits := float64(want.width*want.height) * cmp.Or(want.fps, 30) * float64(want.quality) / 80
 	rate := min(max(int(bits)/bitrateStep*bitrateStep, minBitrate), maxBitrate)
 	return []controlSetting{
-		{"video_bitrate_mode", "1"}, // constant (V4L2_MPEG_VIDEO_BITRATE_MODE_CBR)
-		{"video_bitrate", strconv.Itoa(rate)},
+		{"video_bitrate_mode", "1", false}, // constant (V4L2_MPEG_VIDEO_BITRATE_MODE_CBR)
+		{"video_bitrate", strconv.Itoa(rate), false},
 	}
 }
 
 func stillSettings(want settings) []controlSetting {
-	return []controlSetting{{"compression_quality", strconv.Itoa(want.quality)}}
+	return []controlSetting{{"compression_quality", strconv.Itoa(want.quality), false}}
 }
 
 // piCamera is the program of libcamera.
@@ -221,4 +217,15 @@ func (c *piCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, 
 		piRefused = true
 	}
 	return dst, at, err
+}
+
+func (c *piCamera) choices() choices {
+	return choices{Encodes: true, check: c.adjust}
+}
+
+func (c *piCamera) adjust(set []controlSetting) error {
+	if len(set) > 0 {
+		return fmt.Errorf("%v: %s has no controls that can be set while it runs", set[0], c.info.Driver)
+	}
+	return nil
 }

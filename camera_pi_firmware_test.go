@@ -65,12 +65,12 @@ func TestPiFirmware(t *testing.T) {
 		{"as small as it gets", ask([2]int{16, 16}, 1, 1), "32x32 MJPG", map[string]int64{"video_bitrate": 25_000}},
 		{"more than video can be", ask(large, 0, 70), "2592x1944 JPEG", map[string]int64{"compression_quality": 70, "video_bitrate": 10_000_000}},
 		{"more than the sensor has", ask(huge, 0, 80), "3280x2464 JPEG", map[string]int64{"compression_quality": 80}},
-		{"upside down", ask(small, 0, 80, controlSetting{"rotate", "180"}), "640x480 MJPG", map[string]int64{"rotate": 180, "video_bitrate": 9_200_000}},
+		{"upside down", ask(small, 0, 80, controlSetting{"rotate", "180", false}), "640x480 MJPG", map[string]int64{"rotate": 180, "video_bitrate": 9_200_000}},
 		{
-			"mirrored", ask(small, 0, 80, controlSetting{"horizontal_flip", "on"}, controlSetting{"vertical_flip", "on"}), "640x480 MJPG",
+			"mirrored", ask(small, 0, 80, controlSetting{"horizontal_flip", "on", false}, controlSetting{"vertical_flip", "on", false}), "640x480 MJPG",
 			map[string]int64{"horizontal_flip": 1, "vertical_flip": 1},
 		},
-		{"-set goes first", ask(small, 0, 80, controlSetting{"video_bitrate", "17000000"}), "640x480 MJPG", map[string]int64{"video_bitrate_mode": 1, "video_bitrate": 17_000_000}},
+		{"-set goes first", ask(small, 0, 80, controlSetting{"video_bitrate", "17000000", false}), "640x480 MJPG", map[string]int64{"video_bitrate_mode": 1, "video_bitrate": 17_000_000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := newFirmwareKernel()

@@ -123,11 +123,11 @@ func TestPiTurned(t *testing.T) {
 		set  []controlSetting
 		want string // the last arguments, or the error
 	}{
-		{"not", []controlSetting{{"rotate", "0"}, {"horizontal_flip", "off"}, {"vertical_flip", "0"}}, "-o -"},
-		{"upside down", []controlSetting{{"rotate", "180"}}, "-o - --rotation 180"},
-		{"mirrored", []controlSetting{{"Horizontal Flip", "on"}, {"vertical_flip", "1"}}, "-o - --hflip --vflip"},
-		{"on its side", []controlSetting{{"rotate", "90"}}, "rpicam-vid: -set rotate=90: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
-		{"brighter", []controlSetting{{"brightness", "1"}}, "rpicam-vid: -set brightness=1: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
+		{"not", []controlSetting{{"rotate", "0", false}, {"horizontal_flip", "off", false}, {"vertical_flip", "0", false}}, "-o -"},
+		{"upside down", []controlSetting{{"rotate", "180", false}}, "-o - --rotation 180"},
+		{"mirrored", []controlSetting{{"Horizontal Flip", "on", false}, {"vertical_flip", "1", false}}, "-o - --hflip --vflip"},
+		{"on its side", []controlSetting{{"rotate", "90", false}}, "rpicam-vid: -set rotate=90: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
+		{"brighter", []controlSetting{{"brightness", "1", false}}, "rpicam-vid: -set brightness=1: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cam, err := openPi("", settings{camera: "auto", width: 640, height: 480, quality: 80, set: test.set})

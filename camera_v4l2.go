@@ -29,6 +29,10 @@ const (
 	waitStep = 500 * time.Millisecond
 )
 
+// firmwareDriver is the name of the driver for the camera that the firmware of a
+// Raspberry Pi runs (bm2835-v4l2, in drivers/staging/vc04_services/bcm2835-camera).
+const firmwareDriver = "bm2835 mmal"
+
 // formatsWanted are the pixel formats we can use, the best first: JPEG comes
 // from the camera ready to be sent, all others cost an encoding per picture.
 var formatsWanted = []string{"MJPG", "JPEG", "YUYV", "UYVY", "NV12", "YU12", "GREY"}

@@ -23,6 +23,7 @@ type control struct {
 	id    uint32
 	typ   uint32 // ctrlTypeInteger and so on
 	flags uint32 // ctrlFlagReadOnly and so on
+	label string // "Exposure Time, Absolute"
 	name  string // as v4l2-ctl prints it: "exposure_time_absolute"
 
 	// The value, in which a bitmask has 32 bits and no sign.
@@ -30,11 +31,6 @@ type control struct {
 	step              uint64
 
 	menu []menuEntry
-}
-
-type menuEntry struct {
-	index int64
-	name  string // of an integer menu, the number that it stands for
 }
 
 // An assignment is a control and what it is to be.
@@ -53,15 +49,25 @@ func (c *v4l2Camera) setControls(want settings) error {
 		if err != nil {
 			return err
 		}
-		for _, given := range want.set {
-			a, err := given.find(controls)
-			if err != nil {
-				return err
-			}
-			c.assignments = append(c.assignments, a)
+		if c.assignments, err = assign(controls, want.set); err != nil {
+			return err
 		}
 	}
 	return c.applyControls()
+}
+
+// assign finds the controls that are to be set.
+func assign(controls []control, set []controlSetting) ([]assignment, error) {
+	var all []assignment
+	for _, given := range set {
+		a, err := given.find(controls)
+		if err == nil {
+			all = append(all, a)
+		} else if !given.viewers {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // applyControls makes all assignments twice. The first time, an automatic mode
@@ -75,7 +81,7 @@ func (c *v4l2Camera) applyControls() error {
 		c.setControl(a.control, a.value)
 	}
 	for _, a := range c.assignments {
-		if err := c.setControl(a.control, a.value); err != nil {
+		if err := c.setControl(a.control, a.value); err != nil && !a.given.viewers {
 			return a.refused(err)
 		}
 	}
@@ -87,7 +93,7 @@ func (c *v4l2Camera) applyControls() error {
 func (a *assignment) refused(err error) error {
 	switch {
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%v: an automatic mode has this control: switch that off with another -set", a.given)
+		return fmt.Errorf("%v: an automatic mode has this control: switch that off, too", a.given)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%v: another program has this control", a.given)
 	}
@@ -147,8 +153,9 @@ func hasValue(typ uint32) bool {
 
 // describe returns the control that the driver has described.
 func (c *v4l2Camera) describe(q *v4l2QueryExtCtrl) control {
+	label := unix.ByteSliceToString(q.name[:])
 	d := control{
-		id: q.id, typ: q.typ, flags: q.flags, name: controlName(unix.ByteSliceToString(q.name[:])),
+		id: q.id, typ: q.typ, flags: q.flags, label: label, name: controlName(label),
 		min: q.minimum, max: q.maximum, step: max(q.step, 1), initial: q.defaultValue,
 	}
 	if d.typ == ctrlTypeBitmask {
@@ -232,7 +239,7 @@ func (d *control) parse(text string) (value int64, ok bool) {
 func (d *control) allows(value int64) bool {
 	switch {
 	case d.isMenu():
-		return slices.ContainsFunc(d.menu, func(e menuEntry) bool { return e.index == value })
+		return slices.ContainsFunc(d.menu, func(e menuEntry) bool { return e.Index == value })
 	case d.typ == ctrlTypeBitmask:
 		return value&^d.max == 0
 	}
@@ -251,8 +258,8 @@ func (d *control) word(word string) (value int64, ok bool) {
 		return 0, true
 	}
 	for _, e := range d.menu {
-		if strings.ToLower(e.name) == word {
-			return e.index, true
+		if strings.ToLower(e.Name) == word {
+			return e.Index, true
 		}
 	}
 	return 0, false
@@ -264,7 +271,7 @@ func (d *control) choice() string {
 	case d.isMenu():
 		var entries []string
 		for _, e := range d.menu {
-			entries = append(entries, fmt.Sprintf("%d (%s)", e.index, e.name))
+			entries = append(entries, fmt.Sprintf("%d (%s)", e.Index, e.Name))
 		}
 		return "one of " + strings.Join(entries, ", ")
 	case d.typ == ctrlTypeBoolean && d.initial == 0:

@@ -162,7 +162,7 @@ func TestV4L2DeviceSetWebcam(t *testing.T) {
 		{"brightness=default contrast=95", "contrast=95"},
 		{"auto_exposure=manual~mode", "auto_exposure=1"},
 		{"exposure_time_absolute=100 auto_exposure=1", "exposure_time_absolute=100"},
-		{"exposure_time_absolute=default auto_exposure=3", "exposure_time_absolute=default: an automatic mode has this control: switch that off with another -set"},
+		{"exposure_time_absolute=default auto_exposure=3", "exposure_time_absolute=default: an automatic mode has this control: switch that off, too"},
 		{"brightness=65", "brightness=65: must be from -64 to 64 in steps of 1 (default 0)"},
 		{"auto_exposure=2", "auto_exposure=2: must be one of 1 (Manual Mode), 3 (Aperture Priority Mode)"},
 		{"focus=1", `no control "focus": it has brightness, contrast, auto_exposure, exposure_time_absolute`},
@@ -185,5 +185,37 @@ func TestV4L2DeviceSetWebcam(t *testing.T) {
 			closeReal(t, c)
 		}
 		closeReal(t, openReal(t, path, setting(t, "brightness=default contrast=default auto_exposure=default")))
+	})
+}
+
+// Controls change while pictures come, and what there is to choose can be chosen.
+func TestV4L2DeviceAdjust(t *testing.T) {
+	eachCamera(t, "vivid", func(t *testing.T, path string) {
+		c := openReal(t, path, smallSize)
+		defer closeReal(t, c)
+		captureImage(t, c)
+		done := make(chan error)
+		go func() { done <- c.adjust(setting(t, "brightness=50 hue=10").set) }()
+		captureImage(t, c)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		captureImage(t, c)
+		if _, got := valueOf(t, c, "brightness"); got != 50 {
+			t.Errorf("got brightness=%d, want 50", got)
+		}
+		if err := c.adjust(setting(t, "brightness=7 hue=1000").set); err == nil {
+			t.Error("hue=1000: no error")
+		}
+		if _, got := valueOf(t, c, "brightness"); got != 50 {
+			t.Errorf("got brightness=%d, want 50 as before", got)
+		}
+		ch := c.choices()
+		if !slices.Contains(ch.Sizes, "640x360") || len(ch.Rates) == 0 || !ch.Encodes || len(ch.Controls) < 10 {
+			t.Errorf("got %+v", ch)
+		}
+		if err := c.adjust(setting(t, "brightness=default hue=default").set); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -137,7 +137,7 @@ func TestV4L2SetWrong(t *testing.T) {
 		{"tests=2", "tests=2: must be a number with no bits but those of 0x80000005 (default 0x80000000)"},
 		{"tests=-1", "tests=-1: must be a number with no bits but those of 0x80000005 (default 0x80000000)"},
 		{"pixel_rate=1", "pixel_rate=1: this control can only be read"},
-		{"exposure_time_absolute=9", "exposure_time_absolute=9: an automatic mode has this control: switch that off with another -set"},
+		{"exposure_time_absolute=9", "exposure_time_absolute=9: an automatic mode has this control: switch that off, too"},
 	}
 	for _, test := range tests {
 		t.Run(test.set, func(t *testing.T) {
@@ -368,4 +368,47 @@ func TestV4L2SteadyRate(t *testing.T) {
 		t.Fatalf("without such a control: %v", err)
 	}
 	c.Close()
+}
+
+// What is set while the camera runs is set as a whole, or not at all.
+func TestV4L2Adjust(t *testing.T) {
+	for _, test := range []struct{ set, want, err string }{
+		{"brightness=100 contrast=8", "brightness=100 contrast=8", ""},
+		{"exposure_time_absolute=100 auto_exposure=1", "auto_exposure=1 exposure_time_absolute=100", ""},
+		{"brightness=100 exposure_time_absolute=100", "", fakePath + ": exposure_time_absolute=100: an automatic mode has this control: switch that off, too"},
+		{"brightness=100 contrast=99", "", "contrast=99: must be from -64 to 64 in steps of 8 (default -8)"},
+	} {
+		k := newFakeKernel()
+		k.controls = webcamControls()
+		c := openFake(t, k)
+		before := k.values()
+		err := c.adjust(setting(t, test.set).set)
+		if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
+			t.Errorf("%s: got error %v, want %s", test.set, err, test.err)
+		}
+		if got := k.values(); test.err != "" && got != before || test.err == "" && got != test.want {
+			t.Errorf("%s: got %q, want %q; %q before", test.set, got, test.want, before)
+		}
+	}
+}
+
+func TestV4L2Choices(t *testing.T) {
+	k := newFakeKernel()
+	k.controls = webcamControls()
+	k.sizes = [][2]uint32{{640, 480}, {320, 180}}
+	k.intervals = []v4l2Fract{{1, 15}, {1, 30}}
+	ch := openFake(t, k).choices()
+	got := fmt.Sprint(ch.Sizes, ch.Rates, ch.Encodes)
+	for _, d := range ch.Controls {
+		got += fmt.Sprintf("\n%s: %q %s %d-%d/%d %d (%d) %v %v %v", d.Name, d.Label, d.Type, d.Min, d.Max, d.Step, d.Value, d.Default, d.Menu, d.Inactive, d.ReadOnly)
+	}
+	want := `[640x480 320x180] [30 15] false
+brightness: "Brightness" int 0-255/1 128 (128) [] false false`
+	if !strings.HasPrefix(got, want) || !strings.Contains(got, `auto_exposure: "Auto Exposure" menu 0-3/1 3 (3) [{1 Manual Mode} {3 Aperture Priority Mode}] false false`) ||
+		!strings.Contains(got, `pixel_rate: "Pixel Rate" int 0-1099511627776/1 34359738368 (0) [] false true`) {
+		t.Errorf("got  %s\nwant %s and so on", got, want)
+	}
+	if err := ch.check(setting(t, "brightness=300").set); err == nil {
+		t.Error("brightness=300: no error")
+	}
 }

@@ -230,7 +230,7 @@ func TestV4L2Turned(t *testing.T) {
 				},
 			}}
 			want := smallSize
-			want.set = []controlSetting{{"rotate", "90"}}
+			want.set = []controlSetting{{"rotate", "90", false}}
 			c, err := openNode(k, fakePath, want)
 			if err != nil {
 				if !strings.HasSuffix(err.Error(), test.want) {

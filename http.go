@@ -38,6 +38,8 @@ func newHandler(s *stream, k *keeper) http.Handler {
 		mux.HandleFunc("GET "+path, v.serveSnapshot)
 	}
 	mux.HandleFunc("GET /state", v.serveState)
+	mux.HandleFunc("GET /settings", v.serveSettings)
+	mux.Handle("POST /settings", http.NewCrossOriginProtection().Handler(http.HandlerFunc(v.changeSettings)))
 	mux.HandleFunc("GET /healthz", v.serveHealth)
 	return mux
 }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,7 +42,7 @@ func stallAfter(fps float64) time.Duration {
 // when it was lost.
 type keeper struct {
 	stream *stream
-	want   settings
+	given  settings      // by the flags
 	idle   time.Duration // from the last viewer to the release; 0: never
 	log    *log.Logger
 
@@ -50,8 +51,14 @@ type keeper struct {
 	mourned bool     // the "camera lost" picture is the newest
 	logged  string   // the last line: only changes are logged
 
-	mu     sync.Mutex // protects status
+	mu     sync.Mutex // protects these
 	status status
+	want   settings // what is given, and what viewers made of it
+
+	reopen    atomic.Bool // the camera, for want has changed
+	adjusting sync.Mutex  // protects these, and has current stay open
+	current   adjustable  // nil while none is open
+	choices   choices     // as of the last one that was
 }
 
 // status is how the camera is.
@@ -71,7 +78,7 @@ const (
 )
 
 func newKeeper(s *stream, want settings, idle time.Duration, logger *log.Logger) *keeper {
-	return &keeper{stream: s, want: want, idle: idle, log: logger, status: status{Mode: modeIdle}}
+	return &keeper{stream: s, given: want, want: want, idle: idle, log: logger, status: status{Mode: modeIdle}}
 }
 
 // run keeps the camera until ctx ends.
@@ -101,6 +108,8 @@ func (k *keeper) look() {
 		return
 	}
 	k.announce(cam, d)
+	k.attach(cam)
+	k.detach()
 	cam.Close()
 }
 
@@ -109,7 +118,8 @@ func (k *keeper) look() {
 var dropUnused func()
 
 // film opens the camera and publishes its frames. It returns nil when nobody
-// watches any more, or when it was a stand-in and a device has come.
+// watches any more, when it was a stand-in and a device has come, and when it is
+// to be opened anew.
 func (k *keeper) film(ctx context.Context) error {
 	k.change(func(s *status) {
 		if s.Mode == modeIdle {
@@ -124,6 +134,7 @@ func (k *keeper) film(ctx context.Context) error {
 	var looked time.Time
 	live := false
 	defer func() {
+		k.detach()
 		cam.Close()
 		if live {
 			debug.FreeOSMemory() // what it needed, nobody else may need for long
@@ -138,6 +149,7 @@ func (k *keeper) film(ctx context.Context) error {
 			k.announce(cam, d)
 			k.mourned = false
 			k.change(func(s *status) { s.Mode, s.Reason = modeLive, "" })
+			k.attach(cam)
 			if dropUnused != nil {
 				dropUnused()
 			}
@@ -145,6 +157,9 @@ func (k *keeper) film(ctx context.Context) error {
 		if k.idle > 0 && k.stream.unattended() > k.idle {
 			k.stream.forget()
 			k.change(func(s *status) { s.Mode = modeIdle })
+			return nil
+		}
+		if k.reopen.Load() {
 			return nil
 		}
 		if k.standsIn(d) && at.Sub(looked) > lookEvery {
@@ -185,13 +200,15 @@ func (k *keeper) frame(ctx context.Context, cam camera, settled time.Time) (time
 // question. A camera that is there and cannot be opened is an error, and no
 // reason to show another.
 func (k *keeper) open() (camera, driver, error) {
+	k.reopen.Store(false) // before looking at what is wanted
+	want := k.wanted()
 	k.devices = allDevices()
-	var missing error = notThere(k.want.camera + ": there is no driver for this camera here")
+	var missing error = notThere(want.camera + ": there is no driver for this camera here")
 	for _, d := range drivers {
 		if !k.wants(d) {
 			continue
 		}
-		cam, err := d.open(k.want.device(), k.want)
+		cam, err := d.open(want.device(), want)
 		if err == nil {
 			k.found(cam, d)
 			return cam, d, nil
@@ -208,29 +225,44 @@ func (k *keeper) open() (camera, driver, error) {
 // stands in only until a real one was seen.
 func (k *keeper) wants(d driver) bool {
 	switch {
-	case k.want.device() != "":
+	case k.given.device() != "":
 		return d.devices != nil
-	case k.want.camera == "auto":
+	case k.given.camera == "auto":
 		return d.devices != nil || !k.real
 	}
-	return k.want.camera == d.name
+	return k.given.camera == d.name
 }
 
 // standsIn reports whether d's camera is shown for want of a real one.
 func (k *keeper) standsIn(d driver) bool {
-	return k.want.camera == "auto" && d.devices == nil
+	return k.given.camera == "auto" && d.devices == nil
 }
 
 // found notes the camera that was opened.
 func (k *keeper) found(cam camera, d driver) {
-	info := cam.Info()
+	k.real = k.real || d.devices != nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.status.cameraInfo = cam.Info()
+	k.status.Opened++
 	if d.devices != nil {
-		k.real, k.want.last = true, info
+		k.want.last = cam.Info()
 	}
-	k.change(func(s *status) {
-		s.cameraInfo = info
-		s.Opened++
-	})
+}
+
+// attach has viewers change what the camera lets be changed.
+func (k *keeper) attach(cam camera) {
+	k.adjusting.Lock()
+	defer k.adjusting.Unlock()
+	k.current, _ = cam.(adjustable)
+	k.lookAgain()
+}
+
+// detach ends that, before the camera is closed.
+func (k *keeper) detach() {
+	k.adjusting.Lock()
+	defer k.adjusting.Unlock()
+	k.current = nil
 }
 
 // announce logs the camera. One that can be opened and brings no picture is not
@@ -283,6 +315,13 @@ func (k *keeper) say(line string) {
 		k.logged = line
 		k.log.Print(line)
 	}
+}
+
+// wanted returns what the camera is to be like.
+func (k *keeper) wanted() settings {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.want
 }
 
 func (k *keeper) change(set func(*status)) {

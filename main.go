@@ -12,6 +12,8 @@
 //	/snapshot     one JPEG, captured after the request; also /snapshot.jpg and
 //	              /?action=snapshot
 //	/state        what camera it is, who watches, how fast: JSON
+//	/settings     what can be set of the camera, and is: JSON. A POST of some of
+//	              that, as JSON or as a form, changes it for all viewers
 //	/healthz      200 while all is well, else 503 and the reason
 //
 // The stream takes ?fps=5 to send no more than that many frames a second, and
@@ -27,6 +29,11 @@
 // opened when the first viewer comes and released when the last has been gone
 // for a while. A camera that is unplugged, busy or stuck is tried again until
 // it works; viewers stay connected and see that it is lost.
+//
+// Settings last until the program ends; what is to last longer goes into the
+// flags. Only pages of porthole itself can change them, and programs that are no
+// browsers. {"controls":{"brightness":140}} sets a control, {"reset":true} goes
+// back to the flags and the camera's defaults.
 //
 // Controls of the camera have the names that v4l2-ctl prints. A value is a
 // number, on or off, an entry of a menu by its number or its name, or the word
@@ -192,8 +199,8 @@ func (o *options) check() error {
 	switch {
 	case !slices.Contains(names, o.camera) && (o.device() == "" || !devices):
 		return fmt.Errorf("-camera %s: must be %s", o.camera, cameraChoice())
-	case !(o.fps >= 0 && o.fps <= 240):
-		return fmt.Errorf("-fps %v: must be from 0 to 240", o.fps)
+	case !(o.fps >= 0 && o.fps <= maxRate):
+		return fmt.Errorf("-fps %v: must be from 0 to %d", o.fps, maxRate)
 	case o.quality < 1 || o.quality > 100:
 		return fmt.Errorf("-quality %d: must be from 1 to 100", o.quality)
 	case o.idle < 0:
@@ -204,16 +211,21 @@ func (o *options) check() error {
 	return nil
 }
 
-// parseSize reads a -size like "640x480".
-func (o *options) parseSize(text string) error {
+// parseSize reads a -size.
+func (o *options) parseSize(text string) (err error) {
+	o.width, o.height, err = parseSize(text)
+	return err
+}
+
+// parseSize reads a size like "640x480".
+func parseSize(text string) (width, height int, err error) {
 	w, h, _ := strings.Cut(text, "x")
-	var err1, err2 error
-	o.width, err1 = strconv.Atoi(w)
-	o.height, err2 = strconv.Atoi(h)
-	if err1 != nil || err2 != nil || min(o.width, o.height) < 16 || max(o.width, o.height) > 16384 {
-		return errors.New("must be a width and a height in pixels, like 640x480")
+	width, err1 := strconv.Atoi(w)
+	height, err2 := strconv.Atoi(h)
+	if err1 != nil || err2 != nil || min(width, height) < 16 || max(width, height) > 16384 {
+		return 0, 0, errors.New("must be a width and a height in pixels, like 640x480")
 	}
-	return nil
+	return width, height, nil
 }
 
 // parseSet reads a -set like "brightness=128". What names and values there are
@@ -223,7 +235,7 @@ func (o *options) parseSet(text string) error {
 	if name == "" || value == "" {
 		return errors.New("must be a control and its value, like brightness=128")
 	}
-	o.set = append(o.set, controlSetting{name, value})
+	o.set = append(o.set, controlSetting{name: name, value: value})
 	return nil
 }
 

@@ -159,8 +159,8 @@ func TestParseArgs(t *testing.T) {
 		{"-fps 0.5", func(o *options) { o.fps = 0.5 }},
 		{"-quality 1", func(o *options) { o.quality = 1 }},
 		{"-quality 100", func(o *options) { o.quality = 100 }},
-		{"-set brightness=1", func(o *options) { o.set = []controlSetting{{"brightness", "1"}} }},
-		{"-set b=c=d -set=a=1 -set a=2", func(o *options) { o.set = []controlSetting{{"b", "c=d"}, {"a", "1"}, {"a", "2"}} }},
+		{"-set brightness=1", func(o *options) { o.set = []controlSetting{{name: "brightness", value: "1"}} }},
+		{"-set b=c=d -set=a=1 -set a=2", func(o *options) { o.set = []controlSetting{{"b", "c=d", false}, {"a", "1", false}, {"a", "2", false}} }},
 		{"-idle 0", func(o *options) { o.idle = 0 }},
 		{"-idle 1m30s", func(o *options) { o.idle = 90 * time.Second }},
 		{"-max-clients 1", func(o *options) { o.maxClients = 1 }},
@@ -340,7 +340,7 @@ func TestEmulatedSet(t *testing.T) {
 		t.Errorf("got %q after that, want no more", more)
 	}
 	eventually(t, "/state has that reason", func() bool { return stateOf(t, p)["reason"] == want })
-	standIn := settings{camera: "auto", set: []controlSetting{{"brightness", "1"}}}
+	standIn := settings{camera: "auto", set: []controlSetting{{name: "brightness", value: "1"}}}
 	c, err := openEmulated("", standIn)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,119 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+)
+
+// choices asks the driver what there is to choose. What it does not tell is left
+// out.
+func (c *v4l2Camera) choices() choices {
+	controls, _ := c.controls()
+	ch := choices{
+		Sizes:   c.sizes(),
+		Rates:   c.rates(),
+		Encodes: c.encoder != nil || c.info.Driver == firmwareDriver,
+		check:   func(set []controlSetting) error { return checkControls(controls, set) },
+	}
+	for _, d := range controls {
+		if value, err := c.getControl(d); err == nil && d.typ != ctrlTypeBitmask {
+			ch.Controls = append(ch.Controls, d.state(value))
+		}
+	}
+	return ch
+}
+
+// sizes lists the sizes of the format that is set; none if there are too many to
+// list, or the driver does not say.
+func (c *v4l2Camera) sizes() (sizes []string) {
+	for i := uint32(0); ; i++ {
+		size := v4l2FrmSizeEnum{index: i, pixelFormat: c.pix.pixelFormat}
+		err := c.ioctl(vidiocEnumFrameSizes, unsafe.Pointer(&size))
+		if err != nil || size.typ != frmSizeTypeDiscrete {
+			return sizes
+		}
+		sizes = append(sizes, fmt.Sprintf("%dx%d", size.width, size.height))
+	}
+}
+
+// rates lists the rates that the format and size which are set can have, the
+// highest first.
+func (c *v4l2Camera) rates() (rates []float64) {
+	for i := uint32(0); ; i++ {
+		ival := v4l2FrmIvalEnum{index: i, pixelFormat: c.pix.pixelFormat, width: c.pix.width, height: c.pix.height}
+		err := c.ioctl(vidiocEnumFrameIntervals, unsafe.Pointer(&ival))
+		if err != nil || ival.typ != frmIvalTypeDiscrete {
+			slices.Sort(rates)
+			slices.Reverse(rates)
+			return rates
+		}
+		rates = append(rates, ival.interval.rate())
+	}
+}
+
+// state describes the control to those who may want to set it.
+func (d *control) state(value int64) controlState {
+	kind := "int"
+	switch {
+	case d.isMenu():
+		kind = "menu"
+	case d.typ == ctrlTypeBoolean:
+		kind = "bool"
+	}
+	return controlState{
+		Name: d.name, Label: d.label, Type: kind,
+		Min: d.min, Max: d.max, Step: d.step, Default: d.initial, Value: value, Menu: d.menu,
+		Inactive: d.flags&ctrlFlagInactive != 0,
+		ReadOnly: d.flags&ctrlFlagReadOnly != 0,
+	}
+}
+
+// checkControls reports what is wrong with settings.
+func checkControls(controls []control, set []controlSetting) error {
+	for _, given := range set {
+		if _, err := given.find(controls); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adjust sets controls of the camera while it runs: twice, as when it is opened,
+// for an automatic mode that is yet to be switched off may refuse one. When that
+// does not help, all get back the values that they had.
+func (c *v4l2Camera) adjust(set []controlSetting) error {
+	controls, err := c.controls()
+	if err != nil {
+		return advise(c.path, err)
+	}
+	wanted, err := assign(controls, set)
+	if err != nil {
+		return err
+	}
+	before := slices.Clone(wanted)
+	for i := range before {
+		if before[i].value, err = c.getControl(before[i].control); err != nil {
+			return advise(c.path, before[i].refused(err))
+		}
+	}
+	c.setAll(wanted)
+	if refused, err := c.setAll(wanted); err != nil {
+		slices.Reverse(before)
+		c.setAll(before)
+		return advise(c.path, refused.refused(err))
+	}
+	return nil
+}
+
+// setAll makes all assignments. It returns the first that was refused, and why.
+func (c *v4l2Camera) setAll(assignments []assignment) (refused assignment, err error) {
+	for _, a := range assignments {
+		if e := c.setControl(a.control, a.value); e != nil && err == nil {
+			refused, err = a, e
+		}
+	}
+	return refused, err
+}

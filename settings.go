@@ -1,0 +1,267 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxChange is more than any change takes, in bytes.
+const maxChange = 16 << 10
+
+// A change is what a viewer wants to be different, for all viewers: there is one
+// camera. What is nil stays as it is.
+type change struct {
+	Size     *string        `json:"size"`
+	FPS      *float64       `json:"fps"`
+	Quality  *int           `json:"quality"`
+	Controls map[string]any `json:"controls"` // numbers, words, or true and false
+	Reset    bool           `json:"reset"`    // to how the program was started, before all else
+}
+
+// settingsState is what /settings tells.
+type settingsState struct {
+	Size    string  `json:"size"`
+	FPS     float64 `json:"fps"`
+	Quality int     `json:"quality"`
+	choices
+}
+
+func (v *server) serveSettings(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.Encode(v.keeper.settings())
+}
+
+// changeSettings makes a change and answers as serveSettings does, or else says
+// what is wrong with it; then nothing has changed.
+func (v *server) changeSettings(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxChange)
+	c, err := readChange(r)
+	if err == nil {
+		err = v.keeper.apply(c)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	v.serveSettings(w, r)
+}
+
+// readChange reads a change, as JSON or as a form. In a form, what is not a
+// field of a change is a control.
+func readChange(r *http.Request) (c change, err error) {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch kind {
+	case "application/json":
+		d := json.NewDecoder(r.Body)
+		d.DisallowUnknownFields()
+		d.UseNumber()
+		if err := d.Decode(&c); err != nil {
+			return c, fmt.Errorf("not settings in JSON: %w", err)
+		}
+		if d.More() {
+			return c, errors.New("not settings in JSON: there is something behind them")
+		}
+		return c, nil
+	case "application/x-www-form-urlencoded":
+		if err := r.ParseForm(); err != nil {
+			return c, fmt.Errorf("not a form: %w", err)
+		}
+		for name, values := range r.PostForm {
+			if err := c.field(name, values[0]); err != nil {
+				return c, err
+			}
+		}
+		return c, nil
+	}
+	return c, errors.New("settings must come as application/json or as a form")
+}
+
+// field takes over a field of a form.
+func (c *change) field(name, value string) error {
+	switch name {
+	case "size":
+		c.Size = &value
+	case "fps":
+		fps, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return fmt.Errorf("fps=%s: must be a number", value)
+		}
+		c.FPS = &fps
+	case "quality":
+		quality, err := strconv.Atoi(value)
+		if err != nil {
+			return fmt.Errorf("quality=%s: must be a whole number", value)
+		}
+		c.Quality = &quality
+	case "reset":
+		c.Reset = value == "1" || value == "true" || value == "on"
+	default:
+		if c.Controls == nil {
+			c.Controls = make(map[string]any)
+		}
+		c.Controls[name] = value
+	}
+	return nil
+}
+
+// set lists the controls of a change in the order of their names.
+func (c *change) set() ([]controlSetting, error) {
+	var set []controlSetting
+	for name, value := range c.Controls {
+		switch value.(type) {
+		case json.Number, string, bool:
+			set = append(set, controlSetting{name, fmt.Sprint(value), true})
+		default:
+			return nil, fmt.Errorf("%s: must be a number, a word, true or false", name)
+		}
+	}
+	slices.SortFunc(set, func(a, b controlSetting) int { return strings.Compare(a.name, b.name) })
+	return set, nil
+}
+
+// settings returns what is set, and what could be. While the camera is closed
+// that is as it was when it was open last.
+func (k *keeper) settings() settingsState {
+	k.adjusting.Lock()
+	defer k.adjusting.Unlock()
+	k.lookAgain()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := settingsState{FPS: k.want.fps, Quality: k.want.quality, choices: k.choices}
+	width, height := k.want.width, k.want.height
+	if granted := k.status.cameraInfo; granted.Width > 0 && !k.reopen.Load() {
+		width, height = granted.Width, granted.Height
+		s.FPS = granted.FPS
+	}
+	s.Size = fmt.Sprintf("%dx%d", width, height)
+	s.FPS = cmp.Or(s.FPS, k.want.fps, 30)
+	s.Sizes = append([]string{}, s.Sizes...) // [] in JSON, not null
+	s.Rates = append([]float64{}, s.Rates...)
+	s.Controls = append([]controlState{}, s.Controls...)
+	return s
+}
+
+// lookAgain asks the camera for its choices, if it is open. adjusting is held.
+func (k *keeper) lookAgain() {
+	if k.current != nil {
+		k.choices = k.current.choices()
+	}
+}
+
+// apply makes a change, or says what is wrong with it.
+func (k *keeper) apply(c change) error {
+	k.adjusting.Lock()
+	defer k.adjusting.Unlock()
+	k.lookAgain()
+	want := k.wanted()
+	var reset []controlSetting
+	if c.Reset {
+		last := want.last
+		want, reset = k.given, k.defaults()
+		want.last, want.set = last, slices.Concat(reset, k.given.set)
+	}
+	if err := c.scale(&want, k.choices); err != nil {
+		return err
+	}
+	set, err := c.set()
+	if err != nil {
+		return err
+	}
+	if len(set) > 0 && k.choices.check == nil {
+		return errors.New("no camera has been open yet: it is not known what it lets be set")
+	}
+	if len(set) > 0 {
+		if err := k.choices.check(set); err != nil {
+			return err
+		}
+	}
+	if k.current != nil {
+		for _, one := range reset {
+			k.current.adjust([]controlSetting{one}) // what an automatic mode has is not ours to reset
+		}
+		if err := k.current.adjust(set); err != nil {
+			return err
+		}
+	}
+	want.set = replaced(want.set, set)
+	k.install(want)
+	return nil
+}
+
+// install has the camera be as wanted: at once, if it must be opened anew for that.
+func (k *keeper) install(want settings) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.want
+	k.want = want
+	if want.width != old.width || want.height != old.height || want.fps != old.fps || want.quality != old.quality {
+		k.reopen.Store(true)
+	}
+}
+
+// defaults lists what is to be set for the camera to be as it came: numbers first,
+// which an automatic mode would take over.
+func (k *keeper) defaults() []controlSetting {
+	var numbers, modes []controlSetting
+	for _, d := range k.choices.Controls {
+		one := controlSetting{d.Name, "default", true}
+		switch {
+		case d.ReadOnly || d.Value == d.Default:
+		case d.Type == "int":
+			numbers = append(numbers, one)
+		default:
+			modes = append(modes, one)
+		}
+	}
+	return append(numbers, modes...)
+}
+
+// scale puts the size, rate and quality of a change into want.
+func (c *change) scale(want *settings, ch choices) (err error) {
+	if c.Size != nil {
+		want.width, want.height, err = parseSize(*c.Size)
+		if err != nil {
+			return fmt.Errorf("size=%s: %w", *c.Size, err)
+		}
+		if len(ch.Sizes) > 0 && !slices.Contains(ch.Sizes, *c.Size) {
+			return fmt.Errorf("size=%s: must be one of %s", *c.Size, strings.Join(ch.Sizes, ", "))
+		}
+	}
+	if c.FPS != nil {
+		want.fps = *c.FPS
+		if !(want.fps > 0 && want.fps <= maxRate) {
+			return fmt.Errorf("fps=%v: must be above 0 and up to %d", want.fps, maxRate)
+		}
+		// Another size may have other rates.
+		if len(ch.Rates) > 0 && c.Size == nil && !slices.Contains(ch.Rates, want.fps) {
+			return fmt.Errorf("fps=%v: must be one of %v", want.fps, ch.Rates)
+		}
+	}
+	if c.Quality != nil {
+		want.quality = *c.Quality
+		if want.quality < 1 || want.quality > 100 {
+			return fmt.Errorf("quality=%d: must be from 1 to 100", want.quality)
+		}
+	}
+	return nil
+}
+
+// replaced returns all settings with new ones in place of those of the same
+// control.
+func replaced(all, with []controlSetting) []controlSetting {
+	for _, one := range with {
+		same := func(s controlSetting) bool { return s.name == one.name }
+		all = append(slices.DeleteFunc(slices.Clone(all), same), one)
+	}
+	return all
+}
