@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,14 +111,40 @@ func cpuTime(t testing.TB) time.Duration {
 }
 
 // BenchmarkSlowLink measures how old frames are when they arrive over a link of
-// 2 Mbit/s: 28 KB each, 30 a second captured. One op is a frame that arrives;
-// run with -benchtime 150x, as root.
+// 2 Mbit/s, which clients share: 28 KB each, 30 a second captured. One op is a
+// frame that arrives at one of them; run with -benchtime 150x, as root.
 func BenchmarkSlowLink(b *testing.B) {
-	here, there := slowLink(b)
-	porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", "10.0.0.1:5000")
-	porthole.Stderr = nil // it would be among the figures
-	startProcess(b, inNamespace(porthole, here))
-	viewer := inNamespace(helper(b, "ages", "10.0.0.1:5000", strconv.Itoa(b.N+10)), there) // it waits for porthole
+	for _, clients := range []int{1, 3} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			here, there := slowLink(b)
+			porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", "10.0.0.1:5000")
+			porthole.Stderr = nil // it would be among the figures
+			startProcess(b, inNamespace(porthole, here))
+			ages := func() *exec.Cmd { // it waits for porthole
+				return inNamespace(helper(b, "ages", "10.0.0.1:5000", strconv.Itoa(b.N+10)), there)
+			}
+			for range clients - 1 {
+				startProcess(b, ages())
+			}
+			measureAges(b, ages())
+		})
+	}
+}
+
+// BenchmarkAge measures how old frames are when they arrive at one of 100
+// clients on the same machine, 30 a second captured. Run with -benchtime 300x.
+func BenchmarkAge(b *testing.B) {
+	const address = "127.0.0.1:5090"
+	porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", address)
+	porthole.Stderr = nil
+	startProcess(b, porthole)
+	ages := helper(b, "ages", address, strconv.Itoa(b.N+10))
+	startViewers(b, address, 99)
+	measureAges(b, ages)
+}
+
+// measureAges runs a process that prints ages, and reports on them.
+func measureAges(b *testing.B, viewer *exec.Cmd) {
 	start := time.Now()
 	out, err := viewer.Output()
 	if err != nil {
@@ -126,6 +153,31 @@ func BenchmarkSlowLink(b *testing.B) {
 	ages := strings.Fields(string(out))[10:] // the link is empty at first
 	b.ReportMetric(float64(len(ages))/time.Since(start).Seconds(), "frames/s")
 	reportAges(b, ages)
+}
+
+// BenchmarkMemory measures the memory that a client takes in this process, its
+// connection and all: 1000 of them. It is the same however often it runs.
+func BenchmarkMemory(b *testing.B) {
+	const clients = 1000
+	s, address := serveStream(b, clients)
+	publishJPEG(s, testJPEG(frameSize+1024, 1))
+	before := memory()
+	startViewers(b, address, clients)
+	eventually(b, "all viewers are there", func() bool { return len(s.state().List) == clients })
+	for b.Loop() {
+		publishJPEG(s, testJPEG(frameSize+1024, 1))
+		time.Sleep(20 * time.Millisecond)
+	}
+	b.ReportMetric(float64(memory()-before)/clients, "B/client")
+	b.ReportMetric(0, "ns/op")
+}
+
+// memory returns the bytes that the heap and all stacks take.
+func memory() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
 }
 
 // slowLink makes two network namespaces with a link of 2 Mbit/s from 10.0.0.1

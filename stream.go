@@ -19,6 +19,8 @@ const (
 
 	// maxFree is how many frames that nobody holds are kept for reuse. A
 	// stream without stalled clients needs three: newest, next, on its way.
+	// There are never more than these, the newest, one that is being filled
+	// and one for each client that took a part of it.
 	maxFree = 8
 
 	// Chromium and WebKit paint a picture when the header of the next one

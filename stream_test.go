@@ -263,6 +263,32 @@ func TestBadClients(t *testing.T) {
 	}
 }
 
+// Clients that take nothing hold at most a frame each, and besides those there
+// are never more than one that is being filled, the newest, and the free ones.
+func TestFramesAreBounded(t *testing.T) {
+	const clients = 100
+	s, address := serveStream(t, clients)
+	for range clients {
+		conn, err := watch(address, "/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	eventually(t, "all clients are there", func() bool { return len(s.state().List) == clients })
+	jpeg := testJPEG(60_000, 1)
+	frames := make(map[*frame]bool)
+	for range 1000 {
+		f := s.blank()
+		frames[f] = true
+		s.publish(f, append(f.room(), jpeg...), time.Now())
+		time.Sleep(time.Millisecond)
+	}
+	if got, most := len(frames), clients+maxFree+2; got > most {
+		t.Errorf("there were %d frames, want at most %d", got, most)
+	}
+}
+
 // framesAlive counts the frames that clients hold, and those that none does.
 func framesAlive(s *stream) int {
 	s.mu.Lock()
