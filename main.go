@@ -21,28 +21,30 @@
 // snapshot takes ?max_age=500ms to be content with a picture that old.
 //
 // The camera is the one at the flat cable of a Raspberry Pi: the firmware makes
-// pictures of it, where its driver is loaded ("bm2835 mmal"), or else rpicam-vid
-// does (or libcamera-vid, its older name), if that is installed. Without one it is the first V4L2 capture device that there is: a USB camera,
-// or any other that the kernel has a driver for. JPEG is passed on as the camera
-// makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded. Without a
-// camera three pictures of our own are played, until one is plugged in. It is
-// opened when the first viewer comes and released when the last has been gone
-// for a while. A camera that is unplugged, busy or stuck is tried again until
-// it works; viewers stay connected and see that it is lost.
+// pictures of it, where its driver is loaded ("bm2835 mmal"), or else
+// rpicam-vid does (or libcamera-vid, its older name), if that is installed.
+// Without one it is the first V4L2 capture device that there is: a USB camera,
+// or any other that the kernel has a driver for. JPEG is passed on as the
+// camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded.
+// Without a camera three pictures of our own are played, until one is plugged
+// in. It is opened when the first viewer comes and released when the last has
+// been gone for a while. A camera that is unplugged, busy or stuck is tried
+// again until it works; viewers stay connected and see that it is lost.
 //
 // Settings last until the program ends; what is to last longer goes into the
-// flags. Only pages of porthole itself can change them, and programs that are no
-// browsers. {"controls":{"brightness":140}} sets a control, {"reset":true} goes
-// back to the flags and the camera's defaults.
+// flags. Only pages of porthole itself can change them, and programs that are
+// no browsers. {"controls":{"brightness":140}} sets a control, {"reset":true}
+// goes back to the flags and the camera's defaults.
 //
 // Controls of the camera have the names that v4l2-ctl prints. A value is a
 // number, on or off, an entry of a menu by its number or its name, or the word
 // default. All are checked before the first is set. If one is not there or
 // cannot be what it is to be, the camera is not opened: the log, the page and
-// /state say what is possible. They are set each time that the camera is opened.
-// Of the camera at the flat cable rotate=180, horizontal_flip and vertical_flip
-// can always be set. With -fps the camera is also told not to take fewer pictures in the dark
-// (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
+// /state say what is possible. They are set each time that the camera is
+// opened. Of the camera at the flat cable rotate=180, horizontal_flip and
+// vertical_flip can always be set. With -fps the camera is also told not to
+// take fewer pictures in the dark (exposure_dynamic_framerate=0, if it has
+// that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and
 // none of the older ones: a slow viewer sees fewer pictures, not late ones.
