@@ -38,6 +38,8 @@ func newHandler(s *stream, k *keeper) http.Handler {
 		mux.HandleFunc("GET "+path, v.serveSnapshot)
 	}
 	mux.HandleFunc("GET /state", v.serveState)
+	mux.HandleFunc("GET /events", newEvents(v).serve)
+	mux.HandleFunc("GET /frames.csv", v.serveFrames)
 	mux.HandleFunc("GET /settings", v.serveSettings)
 	mux.Handle("POST /settings", http.NewCrossOriginProtection().Handler(http.HandlerFunc(v.changeSettings)))
 	mux.HandleFunc("GET /healthz", v.serveHealth)
@@ -205,7 +207,7 @@ type state struct {
 	Sent    uint64        `json:"frames_sent"` // to all clients, as of their last second
 	Bytes   uint64        `json:"bytes_sent"`
 	Clients uint64        `json:"clients_total"`
-	Viewers int           `json:"viewers"` // clients and those who wait for a snapshot
+	Viewers int           `json:"viewers"` // clients, readers of the table and those who wait for a snapshot
 	List    []clientState `json:"clients"`
 	Uptime  float64       `json:"uptime_s"`
 	Time    float64       `json:"time_s"` // by the clock of X-Timestamp, since 1970
@@ -222,15 +224,20 @@ type clientState struct {
 }
 
 func (v *server) serveState(w http.ResponseWriter, r *http.Request) {
-	st := v.stream.state()
-	st.status = v.keeper.state()
-	st.Online = st.Mode == modeLive
-	st.Version = version()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	enc.Encode(st)
+	enc.Encode(v.state())
+}
+
+// state returns what /state tells.
+func (v *server) state() state {
+	st := v.stream.state()
+	st.status = v.keeper.state()
+	st.Online = st.Mode == modeLive
+	st.Version = version()
+	return st
 }
 
 // state returns the stream's share of /state.

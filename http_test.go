@@ -173,6 +173,8 @@ func TestRoutes(t *testing.T) {
 		{"image/jpeg", "/snapshot /snapshot.jpg /snapshot?cacheBust=1 " +
 			"/?action=snapshot /?action=snapshot_0 /?action=snapshot&1700000 /?action=snapshot?1700"},
 		{"application/json", "/state"},
+		{"text/event-stream", "/events"},
+		{"text/csv; charset=utf-8", "/frames.csv /frames.csv?n=3 /frames.csv?n="},
 		{"text/plain; charset=utf-8", "/healthz"},
 	}
 	for _, method := range []string{"GET", "HEAD"} {
@@ -232,9 +234,11 @@ func TestErrors(t *testing.T) {
 			"/stream?fps=1e999 /video_feed?fps=0 /?action=stream&fps=0", 400, ": must be a number above 0 and up to 120\n"},
 		{"GET /snapshot?max_age=5 /snapshot?max_age=-1s /snapshot?max_age=soon /?action=snapshot&max_age=-1s",
 			400, ": must be a duration like 500ms or 2s\n"},
+		{"GET /frames.csv?n=0 /frames.csv?n=-1 /frames.csv?n=1.5 /frames.csv?n=many /frames.csv?n=99999999999999999999",
+			400, ": must be a whole number above 0\n"},
 		{"GET /nonsense /stream/ /static/index.html", 404, "404 page not found\n"},
-		{"POST / /stream /snapshot /state /healthz", 405, "Method Not Allowed\n"},
-		{"OPTIONS / /stream /snapshot /state /healthz", 405, "Method Not Allowed\n"},
+		{"POST / /stream /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
+		{"OPTIONS / /stream /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
 	}
 	s, address := serveStream(t, 1)
 	for _, tt := range tests {

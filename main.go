@@ -12,13 +12,18 @@
 //	/snapshot     one JPEG, captured after the request; also /snapshot.jpg and
 //	              /?action=snapshot
 //	/state        what camera it is, who watches, how fast: JSON
+//	/events       the same as server-sent events, when something changes and at
+//	              most once a second; who reads them is no viewer
+//	/frames.csv   a table of the frames, a row each as they arrive: number, time,
+//	              bytes, and milliseconds since the row before
 //	/settings     what can be set of the camera, and is: JSON. A POST of some of
 //	              that, as JSON or as a form, changes it for all viewers
 //	/healthz      200 while all is well, else 503 and the reason
 //
 // The stream takes ?fps=5 to send no more than that many frames a second, and
 // ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
-// snapshot takes ?max_age=500ms to be content with a picture that old.
+// snapshot takes ?max_age=500ms to be content with a picture that old. The table
+// ends after ?n=100 rows.
 //
 // The camera is the one at the flat cable of a Raspberry Pi: the firmware makes
 // pictures of it, where its driver is loaded ("bm2835 mmal"), or else

@@ -127,7 +127,7 @@ type stream struct {
 	turn      uint32    // counts publications, repeats too
 	number    uint32    // of the newest capture
 	repeatAt  time.Time
-	viewers   int       // clients and those who wait for a snapshot
+	viewers   int       // clients, readers of the table and those who wait for a snapshot
 	left      time.Time // when the last viewer left
 	closed    bool
 	clients   map[*client]struct{}

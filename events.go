@@ -1,0 +1,160 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+)
+
+const (
+	// eventSpacing is the least time between the events that a reader gets.
+	eventSpacing = time.Second
+
+	// eventAge is how old an event may be that is sent: so many readers share
+	// one, however many there are. To put the state of a hundred clients into
+	// words for each reader anew would keep a Pi Zero busy.
+	eventAge = 100 * time.Millisecond
+
+	// keepAlive is how long a reader hears nothing at most. HTML's chapter on
+	// server-sent events has "15 seconds or so", for the sake of proxies.
+	keepAlive = 15 * time.Second
+)
+
+// A feed is an answer that grows as things happen, until its reader goes.
+type feed struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// newFeed sets the header of an answer that is a feed.
+func newFeed(w http.ResponseWriter, kind string) feed {
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // or nginx collects before it passes on
+	return feed{w, http.NewResponseController(w)}
+}
+
+// send sends b at once. It fails when the reader is gone, or takes nothing for
+// too long.
+func (f feed) send(b []byte) error {
+	f.extend()
+	if _, err := f.w.Write(b); err != nil {
+		return err
+	}
+	return f.control.Flush()
+}
+
+// extend gives the reader a new write deadline: the server's own is for answers
+// that end. The chunk of length 0 that ends this one needs one too, after what
+// may have been a long silence.
+func (f feed) extend() {
+	f.control.SetWriteDeadline(time.Now().Add(patience))
+}
+
+// events tell the state of a server to those who want to know when it changes.
+type events struct {
+	server *server
+
+	mu      sync.Mutex // protects what follows
+	readers int
+	at      time.Time // when state was looked at
+	state   state     // then, as far as it can stand still
+	event   []byte    // all of it as it goes over the wire; never changed
+	number  uint32    // counts changes
+}
+
+func newEvents(v *server) *events {
+	return &events{server: v}
+}
+
+// serve sends what /state tells as server-sent events: one at once, and one when
+// anything but a clock has changed. A reader is no viewer: it does not keep the
+// camera open. There may be as many of them as viewers.
+func (e *events) serve(w http.ResponseWriter, r *http.Request) {
+	const kind = "text/event-stream"
+	if r.Method == http.MethodHead {
+		newFeed(w, kind)
+		return
+	}
+	if !e.enter() {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, fmt.Sprintf("too many readers: %d have the events already (see -max-clients)", e.server.stream.max), http.StatusServiceUnavailable)
+		return
+	}
+	defer e.leave()
+	f := newFeed(w, kind)
+	defer f.extend()
+	ticker := time.NewTicker(eventSpacing)
+	defer ticker.Stop()
+
+	event, sent := e.newest()
+	err := f.send(event)
+	for last := time.Now(); err == nil; {
+		select {
+		case <-ticker.C:
+		case <-r.Context().Done():
+			return
+		}
+		event, number := e.newest()
+		switch {
+		case number != sent:
+			sent = number
+		case time.Since(last) >= keepAlive:
+			event = []byte(":\n") // a comment
+		default:
+			continue
+		}
+		last = time.Now()
+		err = f.send(event)
+	}
+}
+
+// enter counts a reader in: false when there are too many.
+func (e *events) enter() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.readers >= e.server.stream.max {
+		return false
+	}
+	e.readers++
+	return true
+}
+
+// leave counts a reader out.
+func (e *events) leave() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.readers--
+}
+
+// newest returns the event that tells the state as of now, or nearly. Its number
+// is that of the one before if nothing has changed since.
+func (e *events) newest() (event []byte, number uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	if now.Sub(e.at) < eventAge {
+		return e.event, e.number
+	}
+	e.at = now
+	st := e.server.state()
+	text, _ := json.Marshal(st) // has no kind of value that could fail
+	e.event = fmt.Appendf(nil, "data: %s\n\n", text)
+	if still := st.still(); e.number == 0 || !reflect.DeepEqual(still, e.state) {
+		e.state = still
+		e.number++
+	}
+	return e.event, e.number
+}
+
+// still returns the state without what is never twice the same. The list of
+// clients has a clock for each of them, and as long as there are any, the totals
+// change too.
+func (st state) still() state {
+	st.Uptime, st.Time, st.List = 0, 0, nil
+	return st
+}
