@@ -181,7 +181,11 @@ func TestEvents(t *testing.T) {
 		}
 
 		time.Sleep(50*time.Second + time.Millisecond)
-		first, rest := r.lines[0], r.lines[1:]
+		lines := r.take()
+		if len(lines) == 0 {
+			t.Fatal("got nothing")
+		}
+		first, rest := lines[0], lines[1:]
 		if first.at != start {
 			t.Errorf("the first event came after %v, want it at once", first.at.Sub(start))
 		}
