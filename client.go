@@ -16,7 +16,7 @@ const (
 	farewell = 300 * time.Millisecond
 )
 
-// What can be done with a socket's file descriptor: see socket.go. Both are nil
+// What can be done with a socket's file descriptor: see socket.go. They are nil
 // on systems where that is not known.
 var (
 	// trySend writes as much of b as the socket takes without waiting;
@@ -26,6 +26,10 @@ var (
 	// limitUnsent has the socket take nothing while more than a little of
 	// what it took before is still unsent.
 	limitUnsent func(fd uintptr)
+
+	// limitSilence has the system give up a connection whose other end says
+	// nothing for as long as patience.
+	limitSilence func(fd uintptr)
 )
 
 // A client is one connection that the stream is sent to. Its two goroutines

@@ -281,6 +281,7 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       impatient,
 	}
 	background.Go(func() {
 		<-ctx.Done()
@@ -296,6 +297,16 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 		return nil
 	}
 	return err
+}
+
+// impatient prepares a connection that was accepted.
+func impatient(ctx context.Context, conn net.Conn) context.Context {
+	if tcp, ok := conn.(*net.TCPConn); ok && limitSilence != nil {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			raw.Control(limitSilence)
+		}
+	}
+	return ctx
 }
 
 // cameraNames lists the names that -camera can be, and tells whether it can be

@@ -18,6 +18,7 @@ const maxUnsent = 8 << 10
 func init() {
 	trySend = trySendSocket
 	limitUnsent = limitUnsentSocket
+	limitSilence = limitSilenceSocket
 }
 
 // trySendSocket is send(2) without waiting. MSG_EOR has the next call start a
@@ -45,4 +46,12 @@ func trySendSocket(fd uintptr, b []byte) (int, error) {
 // Linux 3.12.
 func limitUnsentSocket(fd uintptr) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
+}
+
+// limitSilenceSocket sets TCP_USER_TIMEOUT (tcp(7)): the kernel gives up a
+// connection whose other end has not confirmed what it was sent for so long, and
+// not after a quarter of an hour. Write deadlines do not notice an end that is
+// gone without a word, as long as all fits into the socket's buffer.
+func limitSilenceSocket(fd uintptr) {
+	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
 }
