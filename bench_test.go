@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -44,6 +45,31 @@ func BenchmarkDeliver(b *testing.B) {
 				deliver()
 			}
 		})
+	}
+}
+
+// BenchmarkRound brings a frame to 40 clients whose sockets cost nothing: what is
+// left is what it takes to wake whoever sends it, and to hand it out.
+func BenchmarkRound(b *testing.B) {
+	const clients = 40
+	s, address := serveStream(b, clients)
+	before := trySend
+	defer func() { trySend = before }()
+	var sent atomic.Uint32
+	all := make(chan bool, 1)
+	trySend = func(_ uintptr, part []byte) (int, error) {
+		if sent.Add(1)%clients == 0 {
+			all <- true
+		}
+		return len(part), nil
+	}
+	startViewers(b, address, clients)
+	eventually(b, "all viewers are there", func() bool { return len(s.state().List) == clients })
+	jpeg := testJPEG(frameSize+1024, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		publishJPEG(s, jpeg)
+		<-all
 	}
 }
 

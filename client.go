@@ -32,12 +32,16 @@ var (
 	limitSilence func(fd uintptr)
 )
 
-// A client is one connection that the stream is sent to. Its two goroutines
-// have it for themselves, except for the atomic fields.
+// A client is one connection that the stream is sent to. It belongs to the
+// goroutine in run, and to the courier while that one waits for back; the atomic
+// fields are everyone's.
 type client struct {
 	stream  *stream
 	conn    net.Conn
 	raw     syscall.RawConn // of conn, where trySend can use it
+	fd      uintptr         // raw's, while sendAll runs
+	courier *courier        // if there is raw
+	back    chan struct{}   // from the courier
 	spacing uint32          // least time between frames, microseconds; 0: none
 
 	held     *frame // being sent
@@ -75,7 +79,7 @@ func (s *stream) attend(conn net.Conn, head []byte, spacing time.Duration) {
 	if sc, ok := conn.(syscall.Conn); ok && trySend != nil {
 		if raw, err := sc.SyscallConn(); err == nil {
 			raw.Control(limitUnsent)
-			c.raw = raw
+			c.raw, c.back = raw, make(chan struct{}, 1)
 		}
 	}
 	if !s.join(c) {
@@ -95,6 +99,9 @@ func (s *stream) join(c *client) bool {
 		return false
 	}
 	s.clients[c] = struct{}{}
+	if c.raw != nil {
+		c.courier = s.hire()
+	}
 	s.totals.clients++
 	s.departing.Add(1)
 	return true
@@ -139,6 +146,10 @@ func (c *client) depart() {
 	s := c.stream
 	s.mu.Lock()
 	delete(s.clients, c)
+	if c.courier != nil {
+		c.courier.clients--
+		s.cond.Broadcast() // it may have been the courier's last
+	}
 	s.mu.Unlock()
 	s.leave()
 	s.departing.Done()
@@ -201,36 +212,50 @@ func (c *client) sendBlocking() error {
 
 // sendAll sends frames until the client goes or takes none for too long; then
 // it is true. It is false when the socket takes nothing, and is called again
-// when that may be over: as long as it is not, no frame is chosen, and none kept
-// from being reused. What makes a picture old on a slow link is that it was
-// chosen early.
+// when that may be over.
 //
 // One call sends many frames, because the way in and out of net's lock for each
-// connection takes 64-bit atomic operations, which are dear on ARMv6.
+// connection takes 64-bit atomic operations, which are dear on ARMv6. The courier
+// does most of it meanwhile.
 func (c *client) sendAll(fd uintptr) (done bool) {
-	for c.held != nil || c.wait() {
+	c.fd = fd
+	for {
 		if c.held == nil {
-			c.account()
-			if !c.take() {
-				continue
+			c.courier.serve(c)
+			if c.gone.Load() {
+				return true
 			}
 		}
-		n, err := trySend(fd, c.rest)
-		switch {
-		case err == syscall.EAGAIN:
-			if len(c.rest) == len(c.held.part) {
-				c.drop()
-			}
-			return false
-		case err != nil:
-			return true
-		case n < len(c.rest):
-			c.rest = c.rest[n:]
-		default:
-			c.finish()
+		if err := c.send(); err != nil {
+			return err != syscall.EAGAIN
 		}
 	}
-	return true
+}
+
+// send sends as much as the socket takes of the held frame, or without one of
+// the newest. As long as the socket takes nothing, no frame is chosen, and none
+// kept from being reused. What makes a picture old on a slow link is that it was
+// chosen early.
+func (c *client) send() error {
+	if c.held == nil {
+		c.account()
+		if !c.take() {
+			return nil
+		}
+	}
+	n, err := trySend(c.fd, c.rest)
+	switch {
+	case err != nil:
+		if len(c.rest) == len(c.held.part) {
+			c.drop()
+		}
+		return err
+	case n < len(c.rest):
+		c.rest = c.rest[n:]
+	default:
+		c.finish()
+	}
+	return nil
 }
 
 // account does once a second what need not be done for each frame.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -124,13 +125,14 @@ type stream struct {
 	// locked by those who wait: N woken clients do not queue for it.
 	mu        sync.RWMutex
 	cond      sync.Cond // L is mu.RLocker(): a publication, or a viewer more or less
-	turn      uint32    // counts publications, repeats too
+	turn      uint32    // counts publications: repeats too, and the end
 	number    uint32    // of the newest capture
 	repeatAt  time.Time
 	viewers   int       // clients, readers of the table and those who wait for a snapshot
 	left      time.Time // when the last viewer left
 	closed    bool
 	clients   map[*client]struct{}
+	couriers  []*courier
 	totals    totals
 	rate      rate // of captured frames
 	departing sync.WaitGroup
@@ -156,6 +158,9 @@ func newStream(maxViewers int) *stream {
 		free:    make([]*frame, 0, maxFree),
 	}
 	s.cond.L = s.mu.RLocker()
+	for range runtime.GOMAXPROCS(0) {
+		s.couriers = append(s.couriers, &courier{stream: s})
+	}
 	return s
 }
 
@@ -228,8 +233,8 @@ func (s *stream) repeatIfDue() time.Duration {
 	if wait := s.repeatAt.Sub(now); wait > 0 {
 		return wait
 	}
+	s.turn++
 	if f := s.latest.Load(); f != nil {
-		s.turn++
 		f.turn.Store(s.turn)
 		s.totals.repeats++
 	}
@@ -357,6 +362,7 @@ func (s *stream) leave() {
 func (s *stream) close(grace time.Duration) {
 	s.mu.Lock()
 	s.closed = true
+	s.turn++
 	for c := range s.clients {
 		c.gone.Store(true)
 		c.conn.SetWriteDeadline(time.Now().Add(grace))

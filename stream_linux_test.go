@@ -2,8 +2,10 @@ package main
 
 import (
 	"os"
+	"slices"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Viewers whose process is stopped delay nobody else, and nothing of them is
@@ -36,6 +38,46 @@ func TestStoppedClients(t *testing.T) {
 		return len(s.state().List) == 1
 	})
 	eventually(t, "their descriptors are closed", func() bool { return openDescriptors(t) <= descriptors })
+}
+
+// A client whose socket stays full is dropped when its patience is over, and not
+// before; others are served meanwhile.
+func TestFullSocket(t *testing.T) {
+	if testing.Short() {
+		t.Skip("patience takes its time")
+	}
+	s, address := serveStream(t, 2)
+	good, err := watch(address, "/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := startViewer(t, good)
+	eventually(t, "the good client is there", func() bool { return len(s.state().List) == 1 })
+	stuck, err := watch(address, "/stream") // never reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Close()
+	eventually(t, "both are there", func() bool { return len(s.state().List) == 2 })
+
+	jpeg := testJPEG(60_000, 1)
+	published := uint32(0)
+	eventually(t, "the socket is full", func() bool {
+		publishJPEG(s, jpeg)
+		published++
+		return slices.ContainsFunc(s.state().List, func(c clientState) bool { return c.Sent+100 < published })
+	})
+	start, frames := time.Now(), len(v.received())
+	for len(s.state().List) == 2 && time.Since(start) < 3*patience {
+		publishJPEG(s, jpeg)
+		time.Sleep(20 * time.Millisecond)
+	}
+	if took := time.Since(start); took < patience/2 || took >= 3*patience {
+		t.Errorf("the stuck client was dropped after %v, want %v", took, patience)
+	}
+	if got := len(v.received()) - frames; got < 100 {
+		t.Errorf("the good client got %d frames meanwhile", got)
+	}
 }
 
 func openDescriptors(t *testing.T) int {
