@@ -54,12 +54,13 @@ type console struct {
 
 	mu     sync.Mutex   // protects what follows
 	term   *term.Term   // nil while there is nothing to restore
+	out    int          // the terminal for writing without waiting, while there is term
 	before unix.Termios // what there is to restore
 	held   bool         // the terminal is set up for us, and shows the status
 	over   bool         // it is not to be taken again
 	text   string       // the status
 	shown  string       // what of it is on the screen
-	late   []byte       // lines of the log that are still to be written
+	late   []byte       // what is still to be written
 }
 
 // openConsole starts a console until ctx ends, if there is a terminal to have
@@ -204,15 +205,14 @@ func (c *console) restore() {
 		return
 	}
 	if foreground() {
-		c.flush(100) // 256 bytes that keep a serial console busy take 22 ms
-		if ready(2, unix.POLLOUT, 0) {
-			c.paint("")
-		}
+		ready(c.out, unix.POLLOUT, 100) // 256 bytes that keep a serial console busy take 22 ms
+		c.paint("")
 		// Not Term.Restore: it waits until all output has been sent, which
 		// after Ctrl-S on a serial console is never (TCSETSF in tty_ioctl(4)).
 		termios.Tcsetattr(2, termios.TCSANOW, &c.before)
 	}
 	c.term.Close()
+	unix.Close(c.out)
 	c.term, c.held, c.shown = nil, false, ""
 }
 
@@ -228,9 +228,8 @@ func (c *console) show() bool {
 	if !c.held && c.take() != nil {
 		return false
 	}
-	c.flush(0)
-	// After Ctrl-S a write would wait for Ctrl-Q.
-	if line := fit(c.text); line != c.shown && ready(2, unix.POLLOUT, 0) {
+	c.flush()
+	if line := fit(c.text); line != c.shown && len(c.late) == 0 {
 		c.paint(line)
 	}
 	return true
@@ -241,52 +240,70 @@ func (c *console) show() bool {
 func (c *console) take() (err error) {
 	if c.term != nil {
 		err = c.term.SetCbreak()
-	} else if err = termios.Tcgetattr(2, &c.before); err == nil {
-		c.term, err = term.Open("/dev/tty", term.CBreakMode)
+		c.held = err == nil
+		return err
 	}
-	c.held = err == nil
-	return err
+	if err = termios.Tcgetattr(2, &c.before); err != nil {
+		return err
+	}
+	if c.out, err = unix.Open("/dev/tty", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+		return err
+	}
+	if c.term, err = term.Open("/dev/tty", term.CBreakMode); err != nil {
+		c.term = nil
+		unix.Close(c.out)
+		return err
+	}
+	c.held = true
+	return nil
 }
 
 // paint replaces what is shown by line. Spaces and not an escape sequence cover
 // the rest: every terminal knows these. mu is held.
 func (c *console) paint(line string) {
-	out := fmt.Sprintf("\r%-*s", min(len(c.shown), columns()), line)
+	c.late = fmt.Appendf(c.late, "\r%-*s", min(len(c.shown), columns()), line)
 	if line == "" {
-		out += "\r"
+		c.late = append(c.late, '\r')
 	}
-	os.Stderr.WriteString(out)
 	c.shown = line
+	c.flush()
 }
 
-// Write writes a line of the log. After Ctrl-S the line waits for Ctrl-Q, but
-// nobody else does: the camera and the end of the program write to the log, too.
+// Write writes a line of the log, above the status. After Ctrl-S it waits for
+// Ctrl-Q, but nobody else does: the camera and the end of the program write to
+// the log, too.
 func (c *console) Write(line []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.held || !foreground() {
+	switch {
+	case !c.held || !foreground():
+		if c.over && !ready(2, unix.POLLOUT, 100) {
+			return len(line), nil // there is nobody to see it
+		}
 		os.Stderr.Write(c.late)
 		c.late = nil
 		return os.Stderr.Write(line)
-	}
-	if len(c.late) < maxLate {
+	case len(c.late) < maxLate:
+		status := c.shown
+		c.paint("")
 		c.late = append(c.late, line...)
+		c.paint(status)
 	}
-	c.flush(0)
 	return len(line), nil
 }
 
-// flush writes the lines of the log above the status, if the terminal takes
-// output within so many milliseconds. mu is held.
-func (c *console) flush(patience int) {
-	if len(c.late) == 0 || !ready(2, unix.POLLOUT, patience) {
-		return
+// flush writes what the terminal takes. mu is held.
+func (c *console) flush() {
+	for len(c.late) > 0 {
+		n, err := unix.Write(c.out, c.late)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return // after Ctrl-S
+		}
+		c.late = c.late[n:]
 	}
-	status := c.shown
-	c.paint("")
-	os.Stderr.Write(c.late)
-	c.late = nil
-	c.paint(status)
 }
 
 // measure puts the status into words. What the clients get is reckoned from the
@@ -398,9 +415,9 @@ func columns() int {
 
 // ready waits until a file descriptor is ready for one of events, or has failed:
 // for so many milliseconds, or with -1 without end.
-func ready(fd int32, events int16, patience int) bool {
+func ready(fd int, events int16, patience int) bool {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: fd, Events: events}}, patience)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, patience)
 		if err != unix.EINTR {
 			return n > 0
 		}

@@ -94,21 +94,22 @@ check_health() {
 # check_settings changes a control of vivid and the size of its pictures, while
 # somebody watches, and sets them back.
 check_settings() {
-	local viewer size wrong control
+	local viewer size wrong control reset
 	curl -sS --max-time 60 -o "$tmp/watched" "$url/stream?fps=2" 2>/dev/null &
 	viewer=$!
 	sleep 2
 	curl -sS --max-time 20 -d brightness=50 -d size=320x180 -o "$tmp/settings" "$url/settings" || true
-	control=$(grep -A 7 '"name": "brightness"' "$tmp/settings" | sed -n 's/.*"value": \([0-9]*\).*/\1/p')
+	control=$(brightness)
 	sleep 2
-	fetch /snapshot small.jpg
-	size=$(djpeg "$tmp/small.jpg" 2>/dev/null | sed -n '2{p;q}')
+	fetch /snapshot small.jpg || true
+	size=$(djpeg "$tmp/small.jpg" 2>/dev/null | sed -n 2p)
 	wrong=$(curl -sS --max-time 20 -d brightness=300 -w ' %{http_code}' "$url/settings" | tr '\n' ' ')
 	curl -sS --max-time 20 -d reset=1 -o "$tmp/settings" "$url/settings" || true
-	if [[ $control == 50 && $size == "320 180" ]] && grep -q '"value": 128' "$tmp/settings"; then
+	reset=$(brightness)
+	if [[ $control == 50 && $size == "320 180" && $reset == 128 ]]; then
 		ok "settings change the camera" "brightness=$control, $size"
 	else
-		fail "settings change the camera" "brightness=${control:-?}, size ${size:-?}; $(answer settings)"
+		fail "settings change the camera" "brightness=${control:-?}, size ${size:-?}, then brightness=${reset:-?}; $(answer settings)"
 	fi
 	if [[ $wrong == "brightness=300: must be from 0 to 255 "*400 ]]; then
 		ok "a wrong setting is refused" "$wrong"
@@ -122,6 +123,11 @@ check_settings() {
 		fail "settings disconnect no viewer" "it was gone"
 	fi
 	wait "$viewer" 2>/dev/null || true
+}
+
+# brightness prints what the last answer about settings says of it.
+brightness() {
+	grep -A 7 '"name": "brightness"' "$tmp/settings" | sed -n 's/.*"value": \([0-9]*\).*/\1/p' || true
 }
 
 # check_many_clients has many readers in the guest take the stream for a while.
