@@ -7,11 +7,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -95,17 +97,19 @@ text { fill: #333 } .grid { stroke: #8886; } .line { fill: none; stroke-width: 2
 		fmt.Fprintf(w, "<text x=\"%.1f\" y=\"%v\" text-anchor=\"middle\">%v</text>\n", x(n), bottom+20, n)
 	}
 	fmt.Fprintf(w, "<text x=\"%v\" y=\"%v\" text-anchor=\"middle\">clients</text>\n", (left+right)/2, bottom+38)
+	last := len(clients) - 1
+	slices.SortFunc(lines, func(a, b line) int { return cmp.Compare(b.micros[last], a.micros[last]) })
+	label := 0.0
 	for _, l := range lines {
 		var points strings.Builder
 		for i, n := range clients {
 			fmt.Fprintf(&points, "%.1f,%.1f ", x(n), y(l.micros[i]))
 		}
 		colour := colours[l.name]
-		name, _, _ := strings.Cut(l.name, ",")
 		fmt.Fprintf(w, "<polyline class=\"line\" stroke=\"%s\" points=\"%s\"/>\n", colour, strings.TrimSpace(points.String()))
-		last := len(clients) - 1
-		fmt.Fprintf(w, "<text x=\"%.1f\" y=\"%.1f\" style=\"fill: %s\">%s, %v</text>\n",
-			x(clients[last])+8, y(l.micros[last])+4, colour, name, l.micros[last])
+		name, _, _ := strings.Cut(l.name, ",")
+		label = max(label+16, y(l.micros[last])+4) // below the one before
+		fmt.Fprintf(w, "<text x=\"%.1f\" y=\"%.1f\" style=\"fill: %s\">%s, %v</text>\n", x(clients[last])+8, label, colour, name, l.micros[last])
 	}
 	fmt.Fprintln(w, "</svg>")
 }
