@@ -33,6 +33,12 @@ type adjustable interface {
 	adjust(set []controlSetting) error // all of them or, with an error, none
 }
 
+// A talkative camera has things to say that are for the log. It says them from
+// another goroutine, until it is closed.
+type talkative interface {
+	listen(hear func(line string))
+}
+
 // choices are what there is to choose of a camera.
 type choices struct {
 	Sizes    []string       `json:"sizes"`           // "640x480"; none: any

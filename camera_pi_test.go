@@ -168,7 +168,7 @@ func TestPiRefused(t *testing.T) {
 
 // The whole program shows the camera, and again after its program died.
 func TestPiPlays(t *testing.T) {
-	setSystem(t, aPi, "rpicam-vid", "echo again >>runs; for i in 1 2 3 4 5 6 7 8 9; do cat b.jpg; sleep 0.1; done; echo dying >&2; exit 9")
+	setSystem(t, aPi, "rpicam-vid", "echo INFO Camera libcamera v0.5.2 >&2; for i in 1 2 3 4 5 6 7 8 9; do cat b.jpg; sleep 0.1; done; echo dying >&2; exit 9")
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "pi")
 	p.logged(t, "camera: Raspberry Pi camera imx219: 640x480 MJPG")
 	conn := dial(t, p.address, "GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -196,6 +196,7 @@ func TestPiPlays(t *testing.T) {
 	if want := []string{"live", "lost", "live"}; !slices.Equal(seen, want) {
 		t.Errorf("a viewer saw %q, want %q", seen, want)
 	}
+	p.logged(t, "rpicam-vid: INFO Camera libcamera v0.5.2")
 	p.logged(t, "rpicam-vid ended: exit status 9: dying")
 	if got := p.stop(); got != 0 {
 		t.Errorf("got status %d, want 0", got)

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +35,7 @@ type pipeCamera struct {
 	argv  []string // the program's path and its arguments
 	info  cameraInfo
 	stall time.Duration // the longest time between two pictures
+	hear  func(string)  // gets what it says on its standard error; may be nil
 
 	child  *child // nil until the first Capture
 	limit  time.Duration
@@ -49,7 +48,7 @@ type pipeCamera struct {
 // starts the program: opening is also for a look at what there is.
 func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
 	if c.child == nil {
-		child, err := startChild(c.argv)
+		child, err := startChild(c.argv, c.tell)
 		if err != nil {
 			return dst, time.Time{}, fmt.Errorf("cannot start the camera's program: %w", err)
 		}
@@ -132,6 +131,15 @@ func (c *pipeCamera) explain(err error) error {
 
 func (c *pipeCamera) Info() cameraInfo { return c.info }
 
+func (c *pipeCamera) listen(hear func(line string)) { c.hear = hear }
+
+// tell passes on a line that the program said. It has no name in it.
+func (c *pipeCamera) tell(line string) {
+	if c.hear != nil {
+		c.hear(filepath.Base(c.argv[0]) + ": " + line)
+	}
+}
+
 // Close kills the program, and returns when it is gone.
 func (c *pipeCamera) Close() error {
 	if c.child == nil {
@@ -151,11 +159,12 @@ type child struct {
 	said  string           // the last line it wrote to its standard error
 }
 
-// startChild starts a program: argv are its path and its arguments.
-func startChild(argv []string) (*child, error) {
+// startChild starts a program: argv are its path and its arguments. What it says
+// on its standard error is told.
+func startChild(argv []string, tell func(line string)) (*child, error) {
 	c := &child{ended: make(chan struct{})}
 	started := make(chan error)
-	go c.live(argv, started)
+	go c.live(argv, tell, started)
 	return c, <-started
 }
 
@@ -164,7 +173,7 @@ func startChild(argv []string) (*child, error) {
 // The kernel kills it when we are gone, however we went. What it waits for is
 // the end of the thread that started the child, not of the whole process
 // (PR_SET_PDEATHSIG in prctl(2), go.dev/issue/27505): so that stays.
-func (c *child) live(argv []string, started chan<- error) {
+func (c *child) live(argv []string, tell func(line string), started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(c.ended)
@@ -173,7 +182,7 @@ func (c *child) live(argv []string, started chan<- error) {
 	if err != nil {
 		return
 	}
-	c.said = lastLine(complaints)
+	c.said = relay(complaints, tell)
 	complaints.Close()
 	c.state, _ = c.process.Wait() // it is our child: there is no other error
 }
@@ -249,17 +258,18 @@ func (c *child) lastWords() string {
 	return ": " + c.said
 }
 
-// lastLine reads all that comes and returns the last line with something in
-// it, or the beginning of one that is long.
-func lastLine(r io.Reader) (last string) {
+// relay reads all that comes and tells each line with something in it, of a
+// long one the beginning. It returns the last.
+func relay(r io.Reader, tell func(line string)) (last string) {
 	b := bufio.NewReaderSize(r, 512)
 	for continued := false; ; {
 		line, more, err := b.ReadLine()
 		if err != nil {
 			return last
 		}
-		if line = bytes.TrimSpace(line); !continued && len(line) > 0 {
-			last = cmp.Or(plain(string(line)), last)
+		if text := plain(string(line)); !continued && text != "" {
+			last = text
+			tell(text)
 		}
 		continued = more
 	}
@@ -276,10 +286,10 @@ func plain(line string) string {
 		}
 		line = strings.TrimSpace(rest)
 	}
-	return strings.Map(func(r rune) rune {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(line, "?"))
+	}, strings.ToValidUTF8(line, "?")))
 }

@@ -177,6 +177,24 @@ func TestPipeEnds(t *testing.T) {
 	}
 }
 
+// What the program says is told at once, not only when it ends.
+func TestPipeTells(t *testing.T) {
+	c := pipeFrom(t, `echo '[0:24:11.415660787] [10635]  INFO Camera configuring streams' >&2
+		printf ' \t \n\n' >&2; echo two >&2; printf unfinished >&2; cat a.jpg; exec sleep 1000`)
+	lines := make(chan string, 10)
+	c.listen(func(line string) { lines <- line })
+	c.wantCapture(t, c.file(t, "a.jpg"))
+	for _, want := range []string{"standin: INFO Camera configuring streams", "standin: two"} {
+		if got := <-lines; got != want {
+			t.Errorf("it told %q, want %q", got, want)
+		}
+	}
+	c.Close()
+	if got := <-lines; got != "standin: unfinished" || len(lines) > 0 {
+		t.Errorf("it told %q and %d more lines", got, len(lines))
+	}
+}
+
 func TestPipeCannotStart(t *testing.T) {
 	c := &pipeCamera{argv: []string{filepath.Join(t.TempDir(), "nothing")}}
 	c.wantError(t, "cannot start the camera's program: fork/exec "+c.argv[0]+": no such file or directory")

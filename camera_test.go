@@ -24,6 +24,7 @@ type fakeCamera struct {
 	err     error // of Capture
 	opened  []time.Duration
 	closed  []time.Duration
+	hear    func(line string) // of the keeper
 }
 
 func (c *fakeCamera) open(string, settings) (camera, error) {
@@ -67,6 +68,12 @@ func (c *fakeCamera) Close() error {
 	defer c.mu.Unlock()
 	c.closed = append(c.closed, time.Since(c.begin))
 	return nil
+}
+
+func (c *fakeCamera) listen(hear func(line string)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hear = hear
 }
 
 // set changes the camera while it runs.
@@ -234,6 +241,29 @@ func TestCameraBusy(t *testing.T) {
 		}
 		if n := strings.Count(logged.String(), "in use"); n != 1 {
 			t.Errorf("logged %d times that it is in use, want once:\n%s", n, logged)
+		}
+	})
+}
+
+// What a camera has to say is logged, but not again each time it is opened, and
+// not for ever.
+func TestCameraTalks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		newViewer(t, k.stream, 0)
+		synctest.Wait()
+		for range 3 {
+			c.hear("fake: WARN old firmware")
+			c.hear("fake: INFO configuring streams")
+		}
+		if got, want := logged.String(), "fake: WARN old firmware\nfake: INFO configuring streams\n"; !strings.HasSuffix(got, want) || strings.Count(got, "WARN") != 1 {
+			t.Errorf("logged:\n%s\nwant it to end in\n%s", got, want)
+		}
+		for i := range 10 * maxHeard {
+			c.hear(fmt.Sprint("fake: frame ", i))
+		}
+		if n := strings.Count(logged.String(), "fake: "); n != maxHeard {
+			t.Errorf("logged %d lines of what it said, want %d", n, maxHeard)
 		}
 	})
 }

@@ -27,6 +27,10 @@ const (
 	// lookEvery is how often the list of devices is looked at by someone
 	// who waits for a camera.
 	lookEvery = 500 * time.Millisecond
+
+	// maxHeard is how many lines that cameras say are logged. Most are said
+	// at each start, and the same again.
+	maxHeard = 100
 )
 
 // stallAfter is how long a camera may go without a good picture: slow ones
@@ -53,7 +57,8 @@ type keeper struct {
 
 	mu     sync.Mutex // protects these
 	status status
-	want   settings // what is given, and what viewers made of it
+	want   settings        // what is given, and what viewers made of it
+	heard  map[string]bool // lines from a talkative camera
 
 	reopen    atomic.Bool // the camera, for want has changed
 	adjusting sync.Mutex  // protects these, and has current stay open
@@ -78,7 +83,7 @@ const (
 )
 
 func newKeeper(s *stream, want settings, idle time.Duration, logger *log.Logger) *keeper {
-	return &keeper{stream: s, given: want, want: want, idle: idle, log: logger, status: status{Mode: modeIdle}}
+	return &keeper{stream: s, given: want, want: want, idle: idle, log: logger, status: status{Mode: modeIdle}, heard: map[string]bool{}}
 }
 
 // run keeps the camera until ctx ends.
@@ -238,9 +243,12 @@ func (k *keeper) standsIn(d driver) bool {
 	return k.given.camera == "auto" && d.devices == nil
 }
 
-// found notes the camera that was opened.
+// found notes the camera that was opened, and what it will say.
 func (k *keeper) found(cam camera, d driver) {
 	k.real = k.real || d.devices != nil
+	if t, ok := cam.(talkative); ok {
+		t.listen(k.hear)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.status.cameraInfo = cam.Info()
@@ -315,6 +323,24 @@ func (k *keeper) say(line string) {
 		k.logged = line
 		k.log.Print(line)
 	}
+}
+
+// hear logs a line that the camera said, unless it was said before or there were
+// too many.
+func (k *keeper) hear(line string) {
+	if k.isNew(line) {
+		k.log.Print(line)
+	}
+}
+
+func (k *keeper) isNew(line string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.heard[line] || len(k.heard) == maxHeard {
+		return false
+	}
+	k.heard[line] = true
+	return true
 }
 
 // wanted returns what the camera is to be like.
