@@ -110,20 +110,21 @@ func cpuTime(t testing.TB) time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-// BenchmarkSlowLink measures how old frames are when they arrive over a link of
-// 2 Mbit/s, which clients share: 28 KB each, 30 a second captured. One op is a
-// frame that arrives at one of them; run with -benchtime 150x, as root.
+// BenchmarkSlowLink measures how old frames are when they arrive over a slow
+// link: of 2 Mbit/s for a client, for three with a fair share of as much each, and
+// for three that have to make do with it. They are 28 KB each, 30 a second captured.
+// One op is a frame that arrives at one client; run with -benchtime 150x, as root.
 func BenchmarkSlowLink(b *testing.B) {
-	for _, clients := range []int{1, 3} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			here, there := slowLink(b)
+	for _, link := range []struct{ clients, mbit int }{{1, 2}, {3, 6}, {3, 2}} {
+		b.Run(fmt.Sprintf("clients=%d/mbit=%d", link.clients, link.mbit), func(b *testing.B) {
+			here, there := slowLink(b, link.mbit)
 			porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", "10.0.0.1:5000")
 			porthole.Stderr = nil // it would be among the figures
 			startProcess(b, inNamespace(porthole, here))
 			ages := func() *exec.Cmd { // it waits for porthole
 				return inNamespace(helper(b, "ages", "10.0.0.1:5000", strconv.Itoa(b.N+10)), there)
 			}
-			for range clients - 1 {
+			for range link.clients - 1 {
 				startProcess(b, ages())
 			}
 			measureAges(b, ages())
@@ -180,9 +181,9 @@ func memory() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// slowLink makes two network namespaces with a link of 2 Mbit/s from 10.0.0.1
-// in the first to 10.0.0.2 in the other.
-func slowLink(b *testing.B) (here, there string) {
+// slowLink makes two network namespaces with a link of so many Mbit/s from
+// 10.0.0.1 in the first to 10.0.0.2 in the other.
+func slowLink(b *testing.B, mbit int) (here, there string) {
 	if os.Getuid() != 0 {
 		b.Skip("needs root, for network namespaces")
 	}
@@ -199,7 +200,7 @@ func slowLink(b *testing.B) (here, there string) {
 		"ip -n " + there + " addr add 10.0.0.2/24 dev eth0",
 		"ip -n " + here + " link set eth0 up",
 		"ip -n " + there + " link set eth0 up",
-		"tc -n " + here + " qdisc add dev eth0 root tbf rate 2mbit burst 32kbit latency 100ms",
+		fmt.Sprintf("tc -n %s qdisc add dev eth0 root tbf rate %dmbit burst 32kbit latency 100ms", here, mbit),
 	} {
 		words := strings.Fields(line)
 		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
