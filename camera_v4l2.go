@@ -109,6 +109,9 @@ func (c *v4l2Camera) prepare(want settings) error {
 	if err := c.checkCaps(); err != nil {
 		return err
 	}
+	if err := c.followSignal(); err != nil {
+		return err
+	}
 	if err := c.setFormat(want); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestV4L2Calls(t *testing.T) {
 	if err := session(k, 2); err != nil {
 		t.Fatal(err)
 	}
-	want := "open QUERYCAP ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
+	want := "open QUERYCAP QUERY_DV_TIMINGS QUERYSTD ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
 		" G_PARM ENUM_FRAMEINTERVALS S_PARM SUBSCRIBE_EVENT REQBUFS 4" +
 		strings.Repeat(" QUERYBUF mmap QBUF", 4) +
 		" STREAMON watch" +
@@ -35,7 +35,7 @@ func TestV4L2Calls(t *testing.T) {
 }
 
 // optionalCalls are those without which a camera works as well as it can.
-var optionalCalls = []string{"wait", "ENUM_FRAMESIZES", "ENUM_FRAMEINTERVALS", "SUBSCRIBE_EVENT"}
+var optionalCalls = []string{"wait", "ENUM_FRAMESIZES", "ENUM_FRAMEINTERVALS", "SUBSCRIBE_EVENT", "QUERYSTD"}
 
 // Whichever call fails: it is reported, and everything is given back.
 func TestV4L2EachCallFails(t *testing.T) {

@@ -150,8 +150,6 @@ func TestV4L2Device(t *testing.T) {
 	})
 }
 
-// Without a path, the first camera that is free is opened. When all are in use,
-// that is another thing than that there are none.
 // The layout of buffers that a kernel without 32-bit time would want.
 func TestV4L2DeviceTime64(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
@@ -180,6 +178,8 @@ func (k withoutTime32) ioctl(fd int, request uintptr, arg unsafe.Pointer) error 
 	return k.linux.ioctl(fd, request, arg)
 }
 
+// Without a path, the first camera that is free is opened. When all are in use,
+// that is another thing than that there are none.
 func TestV4L2DeviceAny(t *testing.T) {
 	var inUse []string
 	for {

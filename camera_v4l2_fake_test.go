@@ -35,6 +35,8 @@ type fakeKernel struct {
 	buffers      uint32                     // granted at most
 	size         uint32                     // of a buffer, bytes
 	controls     []*fakeControl
+	incoming     v4l2DVTimings // what comes in through HDMI; zero: it is a camera
+	standard     v4l2Std       // the same of analog television
 
 	// Each wait makes the next batch of pictures ready. When there are no
 	// more, waits time out.
@@ -54,6 +56,8 @@ type fakeKernel struct {
 	queued    []uint32      // buffers, in the order in which they are filled
 	ready     []fakePicture
 	streaming bool
+	timings   v4l2DVTimings // that are set
+	std       v4l2Std       // that is set
 }
 
 // A fakePicture is what the camera puts into a buffer.
@@ -260,6 +264,8 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		}
 		ival.typ, ival.interval = frmIvalTypeDiscrete, k.intervals[ival.index]
 	case vidiocSubscribeEvent:
+	case vidiocQueryDVTimings, vidiocSDVTimings, vidiocQueryStd, vidiocSStd:
+		return k.serveSignal(request, arg)
 	case vidiocGParm:
 		(*v4l2StreamParm)(arg).capture = k.parm
 	case vidiocSParm:
@@ -276,6 +282,25 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		return k.serveControls(request, arg)
 	default:
 		return k.serveBuffers(request, arg)
+	}
+	return nil
+}
+
+func (k *fakeKernel) serveSignal(request uintptr, arg unsafe.Pointer) error {
+	hdmi, analog := k.incoming != v4l2DVTimings{}, k.standard != v4l2Std{}
+	switch {
+	case request == vidiocQueryDVTimings && hdmi:
+		*(*v4l2DVTimings)(arg) = k.incoming
+	case request == vidiocSDVTimings && hdmi:
+		k.timings = *(*v4l2DVTimings)(arg)
+	case request == vidiocQueryStd && analog:
+		*(*v4l2Std)(arg) = k.standard
+	case request == vidiocSStd && analog:
+		k.std = *(*v4l2Std)(arg)
+	case hdmi || analog:
+		return unix.ENODATA // not of this input
+	default:
+		return unix.ENOTTY
 	}
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 func TestV4L2NearestSize(t *testing.T) {
@@ -88,14 +86,4 @@ func TestV4L2Time64(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.checkReleased(t)
-}
-
-func TestV4L2SourceChange(t *testing.T) {
-	k := newFakeKernel()
-	k.revents = unix.POLLPRI
-	c := openFake(t, k)
-	_, err := captureOne(c)
-	if want := fakePath + ": the source of the picture has changed"; err == nil || err.Error() != want {
-		t.Errorf("got error %v, want %s", err, want)
-	}
 }

@@ -311,6 +311,13 @@ type v4l2ExtControls struct {
 	controls  *v4l2ExtControl
 }
 
+// v4l2DVTimings is struct v4l2_dv_timings, packed: what comes in through HDMI, which
+// only the driver looks into.
+type v4l2DVTimings [132]byte
+
+// v4l2Std is v4l2_std_id, a set of standards of analog television as 64 bits.
+type v4l2Std [2]uint32
+
 // Request numbers: direction, size of the argument, 'V', number (_IOC in
 // include/uapi/asm-generic/ioctl.h, which mips, powerpc and sparc do not use).
 const (
@@ -339,6 +346,11 @@ const (
 	vidiocEnumFrameSizes     = iocRead | iocWrite | unsafe.Sizeof(v4l2FrmSizeEnum{})<<16 | 'V'<<8 | 74
 	vidiocEnumFrameIntervals = iocRead | iocWrite | unsafe.Sizeof(v4l2FrmIvalEnum{})<<16 | 'V'<<8 | 75
 	vidiocSubscribeEvent     = iocWrite | unsafe.Sizeof(v4l2EventSubscription{})<<16 | 'V'<<8 | 90
+
+	vidiocSStd           = iocWrite | unsafe.Sizeof(v4l2Std{})<<16 | 'V'<<8 | 24
+	vidiocQueryStd       = iocRead | unsafe.Sizeof(v4l2Std{})<<16 | 'V'<<8 | 63
+	vidiocSDVTimings     = iocRead | iocWrite | unsafe.Sizeof(v4l2DVTimings{})<<16 | 'V'<<8 | 87
+	vidiocQueryDVTimings = iocRead | unsafe.Sizeof(v4l2DVTimings{})<<16 | 'V'<<8 | 99
 )
 
 // requestNames are the names for errors.
@@ -365,6 +377,11 @@ var requestNames = map[uintptr]string{
 	vidiocEnumFrameSizes:     "VIDIOC_ENUM_FRAMESIZES",
 	vidiocEnumFrameIntervals: "VIDIOC_ENUM_FRAMEINTERVALS",
 	vidiocSubscribeEvent:     "VIDIOC_SUBSCRIBE_EVENT",
+
+	vidiocSStd:           "VIDIOC_S_STD",
+	vidiocQueryStd:       "VIDIOC_QUERYSTD",
+	vidiocSDVTimings:     "VIDIOC_S_DV_TIMINGS",
+	vidiocQueryDVTimings: "VIDIOC_QUERY_DV_TIMINGS",
 }
 
 // fourcc returns a pixel format as its four letters, "MJPG".

@@ -48,6 +48,11 @@ func TestV4L2Layout(t *testing.T) {
 		{"VIDIOC_ENUM_FRAMEINTERVALS", vidiocEnumFrameIntervals, 0xc034564b, 0xc034564b},
 		{"VIDIOC_SUBSCRIBE_EVENT", vidiocSubscribeEvent, 0x4020565a, 0x4020565a},
 
+		{"VIDIOC_S_STD", vidiocSStd, 0x40085618, 0x40085618},
+		{"VIDIOC_QUERYSTD", vidiocQueryStd, 0x8008563f, 0x8008563f},
+		{"VIDIOC_S_DV_TIMINGS", vidiocSDVTimings, 0xc0845657, 0xc0845657},
+		{"VIDIOC_QUERY_DV_TIMINGS", vidiocQueryDVTimings, 0x80845663, 0x80845663},
+
 		{"VIDIOC_QUERYCTRL", vidiocQueryCtrl, 0xc0445624, 0xc0445624},
 		{"VIDIOC_QUERYMENU", vidiocQueryMenu, 0xc02c5625, 0xc02c5625},
 		{"VIDIOC_G_EXT_CTRLS", vidiocGExtCtrls, 0xc0205647, 0xc0185647},

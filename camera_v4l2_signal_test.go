@@ -1,0 +1,180 @@
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || riscv64)
+
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A receiver is told to take what comes in, before its format is set.
+func TestV4L2Signal(t *testing.T) {
+	tests := []struct {
+		name     string
+		incoming v4l2DVTimings
+		standard v4l2Std
+		calls    string // those about it
+	}{
+		{"camera", v4l2DVTimings{}, v4l2Std{}, "QUERY_DV_TIMINGS QUERYSTD"},
+		{"HDMI", v4l2DVTimings{4: 0x80, 5: 0x07}, v4l2Std{}, "QUERY_DV_TIMINGS S_DV_TIMINGS"},
+		{"television", v4l2DVTimings{}, v4l2Std{0xff, 0}, "QUERY_DV_TIMINGS QUERYSTD S_STD"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.incoming, k.standard = test.incoming, test.standard
+			openFake(t, k)
+			if k.timings != test.incoming || k.std != test.standard {
+				t.Errorf("set to %v and %v, want %v and %v", k.timings, k.std, test.incoming, test.standard)
+			}
+			calls := strings.Join(k.calls, " ")
+			if !strings.Contains(calls, " QUERYCAP "+test.calls+" ENUM_FMT ") {
+				t.Errorf("got calls %s, want %s after QUERYCAP", calls, test.calls)
+			}
+		})
+	}
+}
+
+func TestV4L2SignalErrors(t *testing.T) {
+	tests := []struct {
+		call string
+		err  error
+		want string // in the error; "": the camera opens all the same
+	}{
+		{"QUERY_DV_TIMINGS", unix.ENOLINK, fakePath + ": no signal: "},
+		{"QUERY_DV_TIMINGS", unix.ENOLCK, fakePath + ": the HDMI signal is not steady: "},
+		{"QUERY_DV_TIMINGS", unix.ERANGE, fakePath + ": the HDMI signal is of a kind "},
+		{"QUERY_DV_TIMINGS", unix.EIO, fakePath + ": ioctl(VIDIOC_QUERY_DV_TIMINGS): "},
+		{"S_DV_TIMINGS", unix.EINVAL, fakePath + ": ioctl(VIDIOC_S_DV_TIMINGS): "},
+		{"QUERYSTD", unix.EIO, ""},
+		{"S_STD", unix.EINVAL, ""},
+	}
+	for _, test := range tests {
+		k := newFakeKernel()
+		k.standard = v4l2Std{0xff, 0}
+		if strings.Contains(test.call, "TIMINGS") {
+			k.incoming[0] = 1
+		}
+		k.fail = failAt(test.call, test.err)
+		err := session(k, 0)
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s, %v: got error %v, want none", test.call, test.err, err)
+		case test.want != "" && (!errors.Is(err, test.err) || !strings.HasPrefix(err.Error(), test.want)):
+			t.Errorf("%s, %v: got error %v, want %s", test.call, test.err, err, test.want)
+		}
+		k.checkReleased(t)
+	}
+}
+
+func TestV4L2SourceChange(t *testing.T) {
+	k := newFakeKernel()
+	k.revents = unix.POLLPRI
+	c := openFake(t, k)
+	_, err := captureOne(c)
+	if want := fakePath + ": the source of the picture has changed"; err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
+// eachReceiver runs a test with each of vivid's nodes that answers a request about
+// what comes in. The test gets a camera there which only has its controls set: they
+// are what vivid has for a sender.
+func eachReceiver(t *testing.T, request uintptr, test func(t *testing.T, path string, sender *v4l2Camera)) {
+	receivers := 0
+	eachCamera(t, "vivid", func(t *testing.T, path string) {
+		fd, err := linux{}.open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		sender := &v4l2Camera{kernel: linux{}, fd: fd, path: path}
+		var incoming v4l2DVTimings // is the larger one
+		if sender.ioctl(request, unsafe.Pointer(&incoming)) == nil {
+			receivers++
+			test(t, path, sender)
+		}
+	})
+	if receivers == 0 {
+		t.Skip("no such receiver here: vivid is one with num_inputs=1 and input_types=3 or 1")
+	}
+}
+
+func setTo(t *testing.T, c *v4l2Camera, name, value string) {
+	t.Helper()
+	if err := c.adjust([]controlSetting{{name: name, value: value}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is wrong with the signal is what is said, and another one is taken.
+func TestV4L2DeviceHDMI(t *testing.T) {
+	const mode = "dv_timings_signal_mode"
+	eachReceiver(t, vidiocQueryDVTimings, func(t *testing.T, path string, sender *v4l2Camera) {
+		for value, want := range map[string]error{
+			"no signal":    unix.ENOLINK,
+			"no lock":      unix.ENOLCK,
+			"out of range": unix.ERANGE,
+		} {
+			setTo(t, sender, mode, value)
+			if _, err := openV4L2(path, smallSize); !errors.Is(err, want) {
+				t.Errorf("%s: got error %v, want %v", value, err, want)
+			}
+		}
+		setTo(t, sender, mode, "selected dv timings")
+		defer setTo(t, sender, mode, "default")
+		for _, signal := range []string{"720x576p50", "1280x720p25"} {
+			setTo(t, sender, "dv_timings", signal)
+			var incoming, taken v4l2DVTimings
+			receive(t, path, func(c *v4l2Camera) error {
+				return errors.Join(
+					c.ioctl(vidiocQueryDVTimings, unsafe.Pointer(&incoming)),
+					c.ioctl(vidiocGDVTimings, unsafe.Pointer(&taken)))
+			})
+			if incoming != taken {
+				t.Errorf("%s: takes %x, want %x", signal, taken, incoming)
+			}
+		}
+	})
+}
+
+// A receiver of television takes the standard that comes in.
+func TestV4L2DeviceTelevision(t *testing.T) {
+	const mode = "standard_signal_mode"
+	eachReceiver(t, vidiocQueryStd, func(t *testing.T, path string, sender *v4l2Camera) {
+		setTo(t, sender, mode, "selected standard")
+		defer setTo(t, sender, mode, "default")
+		for _, signal := range []string{"PAL-BGH", "NTSC-M"} {
+			setTo(t, sender, "standard", signal)
+			var incoming, taken v4l2Std
+			receive(t, path, func(c *v4l2Camera) error {
+				return errors.Join(
+					c.ioctl(vidiocQueryStd, unsafe.Pointer(&incoming)),
+					c.ioctl(vidiocGStd, unsafe.Pointer(&taken)))
+			})
+			if incoming != taken {
+				t.Errorf("%s: takes %x, want %x", signal, taken, incoming)
+			}
+		}
+	})
+}
+
+const (
+	vidiocGStd       = iocRead | unsafe.Sizeof(v4l2Std{})<<16 | 'V'<<8 | 23
+	vidiocGDVTimings = iocRead | iocWrite | unsafe.Sizeof(v4l2DVTimings{})<<16 | 'V'<<8 | 88
+)
+
+// receive opens a receiver, takes a picture and asks it something.
+func receive(t *testing.T, path string, ask func(c *v4l2Camera) error) {
+	t.Helper()
+	c := openReal(t, path, smallSize)
+	defer c.Close()
+	captureImage(t, c)
+	if err := ask(c); err != nil {
+		t.Error(err)
+	}
+}
