@@ -184,9 +184,9 @@ func TestPiPlays(t *testing.T) {
 		_, jpeg := nextPart(t, parts)
 		what := "something else"
 		switch string(jpeg) {
-		case string(live):
+		case string(sent(live)):
 			what = "live"
-		case string(lostPicture):
+		case string(sent(lostPicture)):
 			what = "lost"
 		}
 		if len(seen) == 0 || seen[len(seen)-1] != what {

@@ -48,7 +48,7 @@ func TestFrames(t *testing.T) {
 		expect("2,1700000001.000000,13,0.042\r\n")
 		s.forget()
 		publishAt(s, []byte("\xff\xd8 late \xff\xd9"), true, first.Add(time.Hour))
-		expect("3,1700003600.999958,10,3599999.958\r\n")
+		expect("3,1700003600.999958,13,3599999.958\r\n") // with fill bytes
 		if got := s.state().Viewers; got != 1 {
 			t.Errorf("got %d viewers, want the reader to be one", got)
 		}
@@ -72,7 +72,7 @@ func TestFramesSkip(t *testing.T) {
 		publishAt(s, picture1, true, start.Add(10*time.Millisecond))
 		synctest.Wait()
 		want := fmt.Sprintf("frame,time,bytes,interval_ms\r\n10,%s,%d,\r\n11,%s,%[2]d,1.000\r\n",
-			appendSeconds(nil, start.Add(9*time.Millisecond)), len(picture1),
+			appendSeconds(nil, start.Add(9*time.Millisecond)), len(sent(picture1)),
 			appendSeconds(nil, start.Add(10*time.Millisecond)))
 		if got := r.texts(); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)

@@ -202,6 +202,13 @@ func testJPEG(n int, seed byte) []byte {
 	return append(b, picture1[2:]...)
 }
 
+// sent returns a JPEG as clients get it.
+func sent(jpeg []byte) []byte {
+	f := newStream(1).blank()
+	f.seal(append(f.room(), jpeg...), time.Now(), 1)
+	return f.jpeg
+}
+
 // publishJPEG publishes a picture as the capture loop does.
 func publishJPEG(s *stream, jpeg []byte) {
 	f := s.blank()

@@ -39,6 +39,19 @@ func appendJPEG(dst, picture []byte) ([]byte, error) {
 	return append(dst, picture[scan:end]...), nil
 }
 
+// fillJPEG makes a JPEG longer by some bytes: in front of a marker, here EOI, FF may
+// be repeated (T.81, B.1.1.2). What does not end as a JPEG does stays as it is.
+func fillJPEG(b []byte, more int) []byte {
+	if !bytes.HasSuffix(b, []byte{0xff, markerEOI}) {
+		return b
+	}
+	b = b[:len(b)-1]
+	for range more {
+		b = append(b, 0xff)
+	}
+	return append(b, markerEOI)
+}
+
 // findScan walks the marker segments up to the first scan. It returns the
 // offset of its SOS marker, and whether Huffman tables come before it; -1 when
 // the walk leads nowhere.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"image"
 	"image/jpeg"
+	"reflect"
 	"testing"
 )
 
@@ -115,6 +116,36 @@ func TestAppendJPEGCut(t *testing.T) {
 			if !errors.Is(err, errDamaged) || len(got) != 0 {
 				t.Errorf("%d of %d bytes: got %d bytes, error %v; want none, errDamaged", n, len(picture), len(got), err)
 			}
+		}
+	}
+}
+
+// With fill bytes a JPEG is longer and the same picture.
+func TestFillJPEG(t *testing.T) {
+	whole := smallJPEG(t)
+	want, err := jpeg.Decode(bytes.NewReader(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for more := range 4 {
+		filled := fillJPEG(bytes.Clone(whole), more)
+		if len(filled) != len(whole)+more {
+			t.Errorf("got %d bytes, want %d", len(filled), len(whole)+more)
+		}
+		if got, err := jpeg.Decode(bytes.NewReader(filled)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("with %d bytes more: another picture, or error %v", more, err)
+		}
+		split := splitter{buf: filled}
+		if got, err := split.next(); err != nil || !bytes.Equal(got, filled) {
+			t.Errorf("with %d bytes more: the splitter finds %d bytes, error %v; want %d", more, len(got), err, len(filled))
+		}
+		if got, err := appendJPEG(nil, filled); err != nil || !bytes.Equal(got, filled) {
+			t.Errorf("with %d bytes more: got %d bytes, error %v; want %d", more, len(got), err, len(filled))
+		}
+	}
+	for _, other := range []string{"", "\xff", "\xd9", "no JPEG"} {
+		if got := fillJPEG([]byte(other), 3); string(got) != other {
+			t.Errorf("%q: got %q", other, got)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime/multipart"
 	"net"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // A new picture goes out at once, again after 250 ms, and then each second.
@@ -154,6 +156,26 @@ func TestSpacing(t *testing.T) {
 	}
 }
 
+// Parts begin and end where the kernel copies them fastest, and their headers fit
+// into the room for them.
+func TestPartsAreAligned(t *testing.T) {
+	s := newStream(1)
+	for _, number := range []uint32{1, 42, 999, 4096, math.MaxUint32} {
+		for more := range 8 {
+			f := s.blank()
+			f.seal(append(f.room(), testJPEG(frameSize+1024+more, 1)...), time.Now(), number)
+			start := uintptr(unsafe.Pointer(unsafe.SliceData(f.part)))
+			if start%wordSize != 0 || len(f.part)%wordSize != 0 {
+				t.Errorf("frame %d, %d bytes: begins at %#x and has %d bytes, want multiples of %d", number, len(f.jpeg), start, len(f.part), wordSize)
+			}
+			if added := len(f.jpeg) - (frameSize + 1024 + more); added < 0 || added >= wordSize {
+				t.Errorf("%d bytes more than the picture has", added)
+			}
+			s.recycle(f)
+		}
+	}
+}
+
 // Frames are reused while slow and fast clients read them, and yet every byte
 // is right, and all see the newest in the end.
 func TestEveryByte(t *testing.T) {
@@ -183,7 +205,7 @@ func TestEveryByte(t *testing.T) {
 				t.Fatalf("picture %d came after %d", p.number, before)
 			}
 			before = p.number
-			if !bytes.Equal(p.jpeg, numberedJPEG(p.number)) {
+			if !bytes.Equal(p.jpeg, sent(numberedJPEG(p.number))) {
 				t.Fatalf("picture %d is not as it was published", p.number)
 			}
 		}
