@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	case "viewers":
 		runViewers(os.Args[1], os.Args[2])
 	case "ages":
-		printAges(os.Args[1], os.Args[2])
+		printAges(os.Args[1], os.Args[2], os.Args[3])
 	case "film":
 		film(os.Args[1])
 	case "shell":
@@ -100,17 +100,30 @@ func runViewers(address, count string) {
 	}
 }
 
-// printAges watches the stream at address and prints the age of each of so
-// many frames at the moment its last byte is there, in microseconds.
-func printAges(address, count string) {
-	n, err := strconv.Atoi(count)
+// printAges has so many viewers watch the stream at address. It prints how old a
+// frame is when its last byte is at one of them, in microseconds, until there are
+// count such lines.
+func printAges(address, viewers, count string) {
+	n, err := strconv.Atoi(viewers)
 	check(err)
-	conn, err := watch(address, "/stream")
+	left, err := strconv.Atoi(count)
 	check(err)
-	last := ""
+	ages := make(chan time.Duration)
+	for range n {
+		conn, err := watch(address, "/stream")
+		check(err)
+		go sendAges(conn, ages)
+	}
+	for range left {
+		fmt.Println((<-ages).Microseconds())
+	}
+}
+
+// sendAges sends the age of each frame that comes.
+func sendAges(conn net.Conn, ages chan<- time.Duration) {
 	parts, err := readStream(conn)
 	check(err)
-	for n > 0 {
+	for last := ""; ; {
 		part, err := parts.NextPart()
 		check(err)
 		_, err = io.Copy(io.Discard, part)
@@ -118,8 +131,7 @@ func printAges(address, count string) {
 		now := time.Now()
 		if id := part.Header.Get("X-Frame"); id != last {
 			last = id
-			n--
-			fmt.Println(now.Sub(timestamp(part.Header)).Microseconds())
+			ages <- now.Sub(timestamp(part.Header))
 		}
 	}
 }
