@@ -199,6 +199,7 @@ func slowLink(b *testing.B, mbit int) (here, there string) {
 		"ip -n " + there + " addr add 10.0.0.2/24 dev eth0",
 		"ip -n " + here + " link set eth0 up",
 		"ip -n " + there + " link set eth0 up",
+		"ip -n " + here + " route change 10.0.0.0/24 dev eth0 congctl cubic", // as boards have it
 		fmt.Sprintf("tc -n %s qdisc add dev eth0 root tbf rate %dmbit burst 32kbit latency 100ms", here, mbit),
 	} {
 		words := strings.Fields(line)

@@ -20,6 +20,7 @@ const maxUnsent = 512
 func init() {
 	trySend = trySendSocket
 	limitUnsent = limitUnsentSocket
+	isQueued = isSocketQueued
 	limitSilence = limitSilenceSocket
 }
 
@@ -56,4 +57,18 @@ func limitUnsentSocket(fd uintptr) {
 // gone without a word, as long as all fits into the socket's buffer.
 func limitSilenceSocket(fd uintptr) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
+}
+
+// isSocketQueued reports whether a socket has unsent bytes, and what it did send is
+// still in the queue of a network device here: SIOCOUTQNSD (linux/sockios.h), and
+// SO_MEMINFO, of which sock_diag(7) tells the numbers. Before Linux 4.12 it is false.
+func isSocketQueued(fd uintptr) bool {
+	if unsent, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD); err != nil || unsent < maxUnsent {
+		return false
+	}
+	var info [unix.SK_MEMINFO_VARS]uint32 // bytes, mostly
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return errno == 0 && info[unix.SK_MEMINFO_WMEM_ALLOC] > 0
 }

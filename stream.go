@@ -159,6 +159,8 @@ type stream struct {
 	rate      rate // of captured frames
 	departing sync.WaitGroup
 
+	link sync.Mutex // held while a slow client's frame leaves the board
+
 	pool sync.Mutex // protects free
 	free []*frame
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"mime/multipart"
 	"net"
@@ -230,6 +231,67 @@ type slowConn struct{ net.Conn }
 func (c slowConn) Read(b []byte) (int, error) {
 	time.Sleep(time.Millisecond)
 	return c.Conn.Read(b[:min(len(b), 3000)])
+}
+
+// Frames for clients that the board's link is too slow for leave it one after the
+// other. Who has no such link is not kept waiting.
+func TestSlowClientsTakeTurns(t *testing.T) {
+	if isQueued == nil {
+		t.Skip("not known on this system")
+	}
+	real := isQueued
+	t.Cleanup(func() { isQueued = real })
+	var (
+		mu    sync.Mutex
+		whose uintptr // turn it is
+		begun time.Time
+		looks int // how often was looked in it
+		turns = make(map[uintptr]int)
+		mixed int
+	)
+	isQueued = func(fd uintptr) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(begun) > maxTurn { // on a very busy machine
+			looks = 0
+		}
+		if looks > 0 && fd != whose {
+			mixed++
+		}
+		if looks == 0 {
+			whose, begun = fd, time.Now()
+			turns[fd]++
+		}
+		looks = (looks + 1) % 3
+		return looks != 0
+	}
+	s, address := serveStream(t, 4)
+	var conns []net.Conn
+	for range 4 {
+		conn, err := watch(address, "/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	fast := startViewer(t, conns[0])
+	for _, conn := range conns[1:] {
+		startViewer(t, slowConn{conn})
+	}
+	eventually(t, "all are there", func() bool { return len(s.state().List) == 4 })
+	eventually(t, "each slow client had ten turns", func() bool {
+		n := fast.newest() + 1
+		publishJPEG(s, numberedJPEG(n))
+		eventually(t, "the fast one has each frame", func() bool { return fast.newest() == n })
+		mu.Lock()
+		defer mu.Unlock()
+		return len(turns) == 3 && slices.Min(slices.Collect(maps.Values(turns))) >= 10
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if mixed > 0 {
+		t.Errorf("%d times a client was sent to in another's turn", mixed)
+	}
 }
 
 // Clients that never read, stand still or never finish their request delay
