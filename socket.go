@@ -12,9 +12,9 @@ import (
 // the next frame is chosen for it, in bytes. Everything in there grows old, and
 // what is on its way keeps the link busy meanwhile: with less, no fewer frames
 // come through, and they take no more of the processor. Median age of those that
-// come through 2 Mbit/s (BenchmarkSlowLink, with bbr for congestion control):
-// 340 ms without, 205 ms with 8 KiB, 190 ms with 512 bytes; with cubic, 215 ms
-// and 199 ms.
+// come through 2 Mbit/s somewhere on their way (BenchmarkSlowLink without isQueued,
+// and with bbr for congestion control): 340 ms without this, 205 ms with 8 KiB,
+// 190 ms with 512 bytes; with cubic, 215 ms and 199 ms.
 const maxUnsent = 512
 
 func init() {
@@ -59,16 +59,18 @@ func limitSilenceSocket(fd uintptr) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
 }
 
-// isSocketQueued reports whether a socket has unsent bytes, and what it did send is
-// still in the queue of a network device here: SIOCOUTQNSD (linux/sockios.h), and
-// SO_MEMINFO, of which sock_diag(7) tells the numbers. Before Linux 4.12 it is false.
+// maxQueued is how much of what a socket has sent may be in the queue of a network
+// device before the device's link is what the socket waits for: two full packets of
+// an Ethernet or WiFi, as the kernel counts them, in bytes. They keep the link busy
+// until the next frame is chosen.
+const maxQueued = 5000
+
+// isSocketQueued asks for SK_MEMINFO_WMEM_ALLOC (SO_MEMINFO in socket(7), sock_diag(7)):
+// packets that a device has not let go of. Before Linux 4.12 it is false.
 func isSocketQueued(fd uintptr) bool {
-	if unsent, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD); err != nil || unsent < maxUnsent {
-		return false
-	}
-	var info [unix.SK_MEMINFO_VARS]uint32 // bytes, mostly
+	var info [unix.SK_MEMINFO_VARS]uint32
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	return errno == 0 && info[unix.SK_MEMINFO_WMEM_ALLOC] > 0
+	return errno == 0 && info[unix.SK_MEMINFO_WMEM_ALLOC] > maxQueued
 }
