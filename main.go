@@ -29,7 +29,8 @@
 // pictures of it, where its driver is loaded ("bm2835 mmal"), or else
 // rpicam-vid does (or libcamera-vid, its older name), if that is installed.
 // Without one it is the first V4L2 capture device that there is: a USB camera,
-// or any other that the kernel has a driver for. JPEG is passed on as the
+// any other that the kernel has a driver for, or a receiver of HDMI or analog
+// television, which takes the signal that comes in. JPEG is passed on as the
 // camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded.
 // Without a camera three pictures of our own are played, until one is plugged
 // in. It is opened when the first viewer comes and released when the last has
@@ -52,7 +53,8 @@
 // that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and
-// none of the older ones: a slow viewer sees fewer pictures, not late ones.
+// none of the older ones: a slow viewer sees fewer pictures, not late ones. Over a
+// slow WiFi of the board itself pictures go one after the other, each at full speed.
 //
 // At a terminal the last line shows how it goes, anew every second: frames per
 // second from the camera, clients, what they get in MB/s, and the camera or what
