@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 )
 
 // A rawPicture is one as a driver hands it over, with rows that have some bytes
@@ -355,4 +356,24 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkEncodeCores measures how many times as fast all cores encode a picture as
+// one of them does. Both do it by turns, so that other work here slows down both.
+func BenchmarkEncodeCores(b *testing.B) {
+	r := newRawPicture("YUYV", 640, 480, testPictures(b)["page"])
+	cores := runtime.GOMAXPROCS(1)
+	one := newEncoder(r.format, r.width, r.height, r.stride, 80)
+	runtime.GOMAXPROCS(cores)
+	all := newEncoder(r.format, r.width, r.height, r.stride, 80)
+	dst := make([]byte, 0, len(r.data))
+	var times []float64
+	for b.Loop() {
+		start := time.Now()
+		one.appendEncoded(dst, r.data)
+		middle := time.Now()
+		all.appendEncoded(dst, r.data)
+		times = append(times, float64(middle.Sub(start))/float64(time.Since(middle)))
+	}
+	b.ReportMetric(median(times), "times")
 }
