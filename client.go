@@ -232,16 +232,16 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 	c.fd = fd
 	for {
 		send := c.send
-		switch {
-		case c.held != nil: // the rest of it
-		case c.slow:
-			c.wait()
-			send = c.sendAlone
-		default:
-			c.courier.serve(c)
-		}
-		if c.gone.Load() {
-			return true
+		if c.held == nil {
+			if c.slow {
+				c.wait()
+				send = c.sendAlone
+			} else {
+				c.courier.serve(c)
+			}
+			if c.gone.Load() {
+				return true
+			}
 		}
 		if err := send(); err != nil {
 			c.slow = true

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"runtime"
@@ -226,4 +228,33 @@ func TestBadClients(t *testing.T) {
 	if f := s.latest.Load(); f.refs.Load() != 1 {
 		t.Errorf("the newest frame has %d holders, want the stream alone", f.refs.Load())
 	}
+}
+
+// A client that has a part of a frame when the program ends gets the rest of it.
+func TestCloseInsideFrame(t *testing.T) {
+	s, address := serveStream(t, 1)
+	conn, err := watch(address, "/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	eventually(t, "it is there", func() bool { return len(s.state().List) == 1 })
+	publishJPEG(s, append(testJPEG(frameSize+1024, 1), make([]byte, 16<<20)...)) // more than sockets take
+	f := s.latest.Load()
+	eventually(t, "it has a part", func() bool { return f.refs.Load() == 2 })
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.close(patience)
+	}()
+	eventually(t, "it is to go", func() bool {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return s.closed
+	})
+	all, err := io.ReadAll(conn)
+	if err != nil || !bytes.HasSuffix(all, f.part) {
+		t.Errorf("got %d bytes, error %v; want a whole frame of %d", len(all), err, len(f.part))
+	}
+	<-closed
 }
