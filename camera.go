@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,8 @@ type controlState struct {
 	Menu     []menuEntry `json:"menu,omitempty"`
 	Inactive bool        `json:"inactive"` // an automatic mode has it
 	ReadOnly bool        `json:"read_only"`
+
+	WriteOnly bool `json:"write_only,omitempty"` // Value is the default: what it is set to is not known
 }
 
 type menuEntry struct {
@@ -79,6 +82,8 @@ type cameraInfo struct {
 	Width  int     `json:"width"`       // pixels
 	Height int     `json:"height"`      // pixels
 	FPS    float64 `json:"fps_granted"` // frames per second; 0: not known
+
+	bus string // where it is connected: "usb-3f980000.usb-1.2"
 }
 
 func (i cameraInfo) String() string {
@@ -93,6 +98,9 @@ func (i cameraInfo) String() string {
 	return text
 }
 
+// label names the camera in a message: its device or, without one, its name.
+func (i cameraInfo) label() string { return cmp.Or(i.Device, i.Name) }
+
 // maxRate is more than any camera has, in frames per second.
 const maxRate = 240
 
@@ -104,7 +112,8 @@ type settings struct {
 	quality       int     // of JPEGs that we encode, 1 to 100
 	set           []controlSetting
 
-	last cameraInfo // of the camera that was open last: it is to be this one again
+	last cameraInfo // of the camera that gave pictures last: it is to be this one again
+	twin bool       // another camera with its name was seen
 }
 
 // A controlSetting is what a control of the camera is to be, as it was given.
@@ -130,13 +139,21 @@ type driver struct {
 	rank   int           // lower goes first
 	settle time.Duration // until the exposure is right after opening
 
+	// find lists the devices to try, the likeliest first, or says why there are
+	// none. Without it, open is tried with the device that is wanted.
+	find func(want settings) (devices []string, err error)
+
 	// open opens the camera that device names, or with "" the first there
 	// is. An error that matches fs.ErrNotExist says that there is none.
 	open func(device string, want settings) (camera, error)
 
-	// devices lists the devices that may be cameras of this driver; nil for
-	// a driver without devices.
+	// devices lists what may be cameras of this driver, to see when one comes or
+	// goes; nil for a driver without devices.
 	devices func() []string
+
+	// twin reports whether there is another camera with the same name; nil if
+	// cameras of this driver cannot be confused.
+	twin func(info cameraInfo) bool
 }
 
 var drivers []driver
@@ -153,6 +170,8 @@ type notThere string
 func (e notThere) Error() string        { return string(e) }
 func (e notThere) Is(target error) bool { return target == fs.ErrNotExist }
 
+const errNoCamera = notThere("no camera found: is it plugged in, and its kernel driver loaded?")
+
 // allDevices lists the devices that may be cameras.
 func allDevices() []string {
 	var all []string
@@ -166,3 +185,30 @@ func allDevices() []string {
 
 // errDamaged is a picture that came and was no good.
 var errDamaged = errors.New("damaged picture")
+
+// noPicture is an error of a device that has never given a picture, or has none that
+// could be shown. It may be no camera.
+type noPicture string
+
+func (e noPicture) Error() string { return string(e) }
+
+// advised is an error with a text for the person at the board in place of its
+// own. It is about a camera that is there: the text says what to do.
+type advised struct {
+	text string
+	err  error // may be nil
+}
+
+func (e *advised) Error() string { return e.text }
+func (e *advised) Unwrap() error { return e.err }
+
+// maybeNoCamera reports whether err, of opening a device or of its first picture,
+// leaves open whether the device is a camera at all. Errors of system calls do:
+// many boards have nodes that look like cameras, and fail in all kinds of ways.
+func maybeNoCamera(err error) bool {
+	var withAdvice *advised
+	var none noPicture
+	var call *os.SyscallError
+	return !errors.As(err, &withAdvice) &&
+		(errors.Is(err, fs.ErrNotExist) || errors.As(err, &none) || errors.As(err, &call))
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -36,15 +37,17 @@ func openEmulated(_ string, want settings) (camera, error) {
 	if want.camera == "emulated" && len(want.set) > 0 {
 		return nil, fmt.Errorf("-set %v: the emulated camera has no controls", want.set[0])
 	}
-	fps := want.fps
-	if fps == 0 {
-		fps = 1
-	}
+	return newEmulatedCamera(want.fps), nil
+}
+
+// newEmulatedCamera returns one with a rate in frames per second; 0 is 1.
+func newEmulatedCamera(fps float64) *emulatedCamera {
+	fps = cmp.Or(fps, 1)
 	return &emulatedCamera{
 		pictures: [3][]byte{picture1, picture2, picture3},
 		fps:      fps,
-		ticker:   time.NewTicker(time.Duration(min(1/fps, 3600) * float64(time.Second))),
-	}, nil
+		ticker:   time.NewTicker(interval(fps)),
+	}
 }
 
 // Capture appends the next picture when it is due; the first is due at once.

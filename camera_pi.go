@@ -205,7 +205,7 @@ func newPiCamera(program, name string, want settings, turn []string) camera {
 			Width:  width,
 			Height: height,
 		},
-		stall: stallAfter(fps),
+		stall: stallAfter(interval(fps)),
 	}}
 }
 

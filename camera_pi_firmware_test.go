@@ -103,7 +103,7 @@ func TestPiFirmwareFound(t *testing.T) {
 	want := settings{camera: "auto", width: 640, height: 480, quality: 80}
 	webcam, metadata, firmware := newFakeKernel(), newFakeKernel(), newFirmwareKernel()
 	metadata.deviceCaps = 0x00a00000 // V4L2_CAP_META_CAPTURE, V4L2_CAP_EXT_PIX_FORMAT
-	board := fakeBoard{"/dev/video0": webcam, "/dev/video1": metadata, "/dev/video2": firmware}
+	board := &fakeBoard{devices: map[string]*fakeKernel{"/dev/video0": webcam, "/dev/video1": metadata, "/dev/video2": firmware}}
 	c, err := openFirmware(board, board.nodes(), want)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestPiFirmwareFound(t *testing.T) {
 	if got, want := strings.Join(webcam.calls, " "), "open QUERYCAP close"; got != want {
 		t.Errorf("calls to another camera: got %s, want %s", got, want)
 	}
-	delete(board, "/dev/video2")
+	board.unplug("/dev/video2")
 	if _, err := openFirmware(board, board.nodes(), want); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without it: got error %v, want one that matches fs.ErrNotExist", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -42,8 +44,10 @@ func init() {
 		name:    "v4l2",
 		rank:    20,
 		settle:  settleV4L2,
+		find:    findV4L2,
 		open:    openV4L2,
 		devices: videoNodes,
+		twin:    func(info cameraInfo) bool { return hasTwin(linux{}, videoNodes(), info) },
 	})
 }
 
@@ -62,6 +66,12 @@ type v4l2Camera struct {
 
 	assignments []assignment // of controls, by -set
 	steadyRate  bool         // at the cost of brightness
+	remarks     []string     // about what the driver refused when it was opened
+
+	// How long a picture may take follows from what is known of the camera.
+	exposure atomic.Int64  // that is set, nanoseconds; 0: not known
+	longest  time.Duration // between two pictures, of late
+	last     time.Time     // when the last picture came; zero before the first
 
 	// Set when streaming starts: the same moment on two clocks, of which
 	// one is the driver's.
@@ -109,6 +119,9 @@ func (c *v4l2Camera) prepare(want settings) error {
 	if err := c.checkCaps(); err != nil {
 		return err
 	}
+	if err := c.selectInput(); err != nil {
+		return err
+	}
 	if err := c.followSignal(); err != nil {
 		return err
 	}
@@ -138,9 +151,13 @@ func (c *v4l2Camera) checkCaps() error {
 		}
 		return err
 	}
+	n := node{path: c.path, caps: caps}
 	can := caps.caps()
-	if can&capVideoCapture == 0 || can&capVideoM2M != 0 {
+	if !n.isCapture() {
 		return notThere("not a camera but another kind of video device")
+	}
+	if can&capVideoCapture == 0 {
+		return noPicture("its pictures come in several planes (V4L2_CAP_VIDEO_CAPTURE_MPLANE), which porthole cannot take yet")
 	}
 	if can&capStreaming == 0 {
 		return errors.New("this camera cannot stream (V4L2_CAP_STREAMING)")
@@ -148,7 +165,36 @@ func (c *v4l2Camera) checkCaps() error {
 	c.info.Name = caps.name()
 	c.info.Driver = caps.driverName()
 	c.info.Device = c.path
+	c.info.bus = caps.bus()
 	return nil
+}
+
+// selectInput selects the input that is selected: some receivers give no picture
+// before (em28xx, bttv, sunxi-vfe). Cameras have only one, and some do not know
+// the requests.
+func (c *v4l2Camera) selectInput() error {
+	var input int32
+	if c.ioctl(vidiocGInput, unsafe.Pointer(&input)) != nil {
+		return nil
+	}
+	return c.optional(c.ioctl(vidiocSInput, unsafe.Pointer(&input)), "its input stays as it is")
+}
+
+// optional turns an error of a request that the camera can do without into a
+// remark about what follows. It stays an error when the camera is gone.
+func (c *v4l2Camera) optional(err error, cost string) error {
+	if err == nil || errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	c.remarks = append(c.remarks, fmt.Sprintf("%s: %s: %v", c.path, cost, err))
+	return nil
+}
+
+// listen has the remarks heard.
+func (c *v4l2Camera) listen(hear func(line string)) {
+	for _, remark := range c.remarks {
+		hear(remark)
+	}
 }
 
 // subscribe asks to be told when the source of the pictures changes: converters
@@ -184,7 +230,7 @@ func (c *v4l2Camera) mapBuffers() error {
 		}
 	}
 	if len(c.buffers) == 0 {
-		return errors.New("the driver has no memory for pictures: try a smaller -size")
+		return &advised{"the driver has no memory for pictures: try a smaller -size", nil}
 	}
 	return nil
 }
@@ -213,6 +259,9 @@ func (c *v4l2Camera) streamOn() error {
 	// Some cameras forget their controls when they start. What is refused now
 	// was taken when the camera was opened, and is no reason to stop.
 	c.applyControls()
+	if value, err := c.getControl(control{id: cidExposureAbsolute}); err == nil {
+		c.noteExposure(value)
+	}
 	return nil
 }
 
@@ -270,11 +319,23 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 	}
 }
 
+// firstPatience is how long the first picture may take: sticks for HDMI and many
+// cheap cameras need some seconds.
+const firstPatience = 10 * time.Second
+
+// patience returns how long the next picture may take.
+func (c *v4l2Camera) patience() time.Duration {
+	slowest := max(interval(c.info.FPS), time.Duration(c.exposure.Load()), c.longest)
+	if c.last.IsZero() {
+		return max(firstPatience, stallAfter(slowest))
+	}
+	return stallAfter(slowest)
+}
+
 // await waits until it has dequeued a picture into c.buffer.
 func (c *v4l2Camera) await(ctx context.Context) error {
-	limit := stallAfter(c.info.FPS)
 	since := time.Now()
-	for now := since; now.Sub(since) <= limit; now = time.Now() {
+	for now := since; now.Sub(since) <= c.patience(); now = time.Now() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -283,6 +344,7 @@ func (c *v4l2Camera) await(ctx context.Context) error {
 		}
 		switch err := c.watcher.wait(c.try); {
 		case err == nil:
+			c.noteInterval(time.Now())
 			return c.tried
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			// There is nothing to wait for: VIDIOC_DQBUF says why.
@@ -292,8 +354,28 @@ func (c *v4l2Camera) await(ctx context.Context) error {
 			return errors.New("the camera stopped streaming")
 		}
 	}
-	return fmt.Errorf("no picture for %v: the camera stalled", limit)
+	if c.last.IsZero() {
+		return noPicture(fmt.Sprintf("no picture for %v: the camera does not start, or is none", c.patience()))
+	}
+	return fmt.Errorf("no picture for %v: the camera stalled", c.patience())
 }
+
+// noteInterval notes that a picture came. Each one has the longest interval count
+// a little less.
+func (c *v4l2Camera) noteInterval(now time.Time) {
+	if !c.last.IsZero() {
+		c.longest = max(now.Sub(c.last), c.longest-c.longest/16)
+	}
+	c.last = now
+}
+
+// noteExposure notes the exposure that is set, in units of 100 us.
+func (c *v4l2Camera) noteExposure(value int64) {
+	c.exposure.Store(min(max(value, 0), maxExposure) * int64(100*time.Microsecond))
+}
+
+// maxExposure is more than cameras have, in units of 100 us: ten minutes.
+const maxExposure = 6_000_000
 
 // setDeadline has the watcher wait for another while, and looks whether the
 // source of the pictures has changed meanwhile.
@@ -397,32 +479,44 @@ func (c *v4l2Camera) ioctl(request uintptr, arg unsafe.Pointer) error {
 	return c.kernel.ioctl(c.fd, request, arg)
 }
 
-// advise says which device an error is about, and what to do.
+// advise says which device an error is about, and what to do. The same number
+// means something else when it is the answer to a single request, about a control
+// say: then it is told as it is.
 func advise(path string, err error) error {
-	var advice string
-	switch {
-	case errors.Is(err, unix.EBUSY):
-		advice = "in use by another program"
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		advice = "permission denied: run as root or add this user to the group video"
-	case errors.Is(err, unix.ENOSPC):
-		advice = "not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"
+	advice := ""
+	switch call := systemCall(err); {
 	case errors.Is(err, unix.ENODEV):
 		advice = "the camera is gone: was it unplugged?"
+	case errors.Is(err, unix.EBUSY) && slices.Contains(exclusiveCalls, call):
+		advice = "in use by another program"
+	case errors.Is(err, unix.ENOSPC) && call == "ioctl(VIDIOC_STREAMON)":
+		advice = "not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"
+	case errors.Is(err, unix.EPIPE) && call == "ioctl(VIDIOC_STREAMON)":
+		return fmt.Errorf("%s: nothing is connected to this receiver, or its pipeline is not set up (media-ctl): %w", path, err)
+	case call != "":
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		advice = "permission denied: run as root or add this user to the group video"
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
 		return notThere(path + ": no such device: is it plugged in?")
-	default:
+	}
+	if withAdvice := (*advised)(nil); advice == "" && errors.As(err, &withAdvice) {
+		advice = withAdvice.text
+	}
+	if advice == "" {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return &advised{path + ": " + advice, err}
 }
 
-// advised is an error with a text for the person at the board in place of its
-// own.
-type advised struct {
-	text string
-	err  error
-}
+// exclusiveCalls are those that another program which has the camera keeps from
+// succeeding; "" is opening it.
+var exclusiveCalls = []string{"", "ioctl(VIDIOC_S_FMT)", "ioctl(VIDIOC_REQBUFS)", "ioctl(VIDIOC_STREAMON)"}
 
-func (e *advised) Error() string { return e.text }
-func (e *advised) Unwrap() error { return e.err }
+// systemCall names the call that an error is of; "" for opening the node.
+func systemCall(err error) string {
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call.Syscall
+	}
+	return ""
+}

@@ -19,9 +19,15 @@ func (c *v4l2Camera) choices() choices {
 		check:   func(set []controlSetting) error { return checkControls(controls, set) },
 	}
 	for _, d := range controls {
-		if value, err := c.getControl(d); err == nil && d.typ != ctrlTypeBitmask {
-			ch.Controls = append(ch.Controls, d.state(value))
+		if d.typ == ctrlTypeBitmask {
+			continue
 		}
+		value, err := c.getControl(d)
+		if err != nil { // it can be set all the same
+			d.flags |= ctrlFlagWriteOnly
+			value = d.initial
+		}
+		ch.Controls = append(ch.Controls, d.state(value))
 	}
 	return ch
 }
@@ -29,29 +35,26 @@ func (c *v4l2Camera) choices() choices {
 // sizes lists the sizes of the format that is set; none if there are too many to
 // list, or the driver does not say.
 func (c *v4l2Camera) sizes() (sizes []string) {
-	for i := uint32(0); ; i++ {
-		size := v4l2FrmSizeEnum{index: i, pixelFormat: c.pix.pixelFormat}
-		err := c.ioctl(vidiocEnumFrameSizes, unsafe.Pointer(&size))
-		if err != nil || size.typ != frmSizeTypeDiscrete {
-			return sizes
-		}
-		sizes = append(sizes, fmt.Sprintf("%dx%d", size.width, size.height))
+	for _, s := range c.discreteSizes(c.pix.pixelFormat) {
+		sizes = append(sizes, fmt.Sprintf("%dx%d", s.width, s.height))
 	}
+	return sizes
 }
 
 // rates lists the rates that the format and size which are set can have, the
 // highest first.
 func (c *v4l2Camera) rates() (rates []float64) {
-	for i := uint32(0); ; i++ {
+	for i := range uint32(maxSizes) {
 		ival := v4l2FrmIvalEnum{index: i, pixelFormat: c.pix.pixelFormat, width: c.pix.width, height: c.pix.height}
 		err := c.ioctl(vidiocEnumFrameIntervals, unsafe.Pointer(&ival))
 		if err != nil || ival.typ != frmIvalTypeDiscrete {
-			slices.Sort(rates)
-			slices.Reverse(rates)
-			return rates
+			break
 		}
 		rates = append(rates, ival.interval.rate())
 	}
+	slices.Sort(rates)
+	slices.Reverse(rates)
+	return rates
 }
 
 // state describes the control to those who may want to set it.
@@ -67,7 +70,7 @@ func (d *control) state(value int64) controlState {
 		Name: d.name, Label: d.label, Type: kind,
 		Min: d.min, Max: d.max, Step: d.step, Default: d.initial, Value: value, Menu: d.menu,
 		Inactive: d.flags&ctrlFlagInactive != 0,
-		ReadOnly: d.flags&ctrlFlagReadOnly != 0,
+		ReadOnly: d.flags&ctrlFlagReadOnly != 0, WriteOnly: d.flags&ctrlFlagWriteOnly != 0,
 	}
 }
 
@@ -93,10 +96,11 @@ func (c *v4l2Camera) adjust(set []controlSetting) error {
 	if err != nil {
 		return err
 	}
-	before := slices.Clone(wanted)
-	for i := range before {
-		if before[i].value, err = c.getControl(before[i].control); err != nil {
-			return advise(c.path, before[i].refused(err))
+	var before []assignment
+	for _, a := range wanted {
+		value, err := c.getControl(a.control)
+		if err == nil { // others cannot be undone
+			before = append(before, assignment{a.control, value, a.given})
 		}
 	}
 	c.setAll(wanted)

@@ -23,10 +23,10 @@ func TestV4L2Calls(t *testing.T) {
 	if err := session(k, 2); err != nil {
 		t.Fatal(err)
 	}
-	want := "open QUERYCAP QUERY_DV_TIMINGS QUERYSTD ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
+	want := "open QUERYCAP G_INPUT S_INPUT QUERY_DV_TIMINGS QUERYSTD ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
 		" G_PARM ENUM_FRAMEINTERVALS S_PARM SUBSCRIBE_EVENT REQBUFS 4" +
 		strings.Repeat(" QUERYBUF mmap QBUF", 4) +
-		" STREAMON watch" +
+		" STREAMON watch G_EXT_CTRLS" +
 		strings.Repeat(" wait DQBUF DQBUF QBUF", 2) +
 		" STREAMOFF munmap munmap munmap munmap REQBUFS 0 close"
 	if got := strings.Join(k.calls, " "); got != want {
@@ -35,7 +35,10 @@ func TestV4L2Calls(t *testing.T) {
 }
 
 // optionalCalls are those without which a camera works as well as it can.
-var optionalCalls = []string{"wait", "ENUM_FRAMESIZES", "ENUM_FRAMEINTERVALS", "SUBSCRIBE_EVENT", "QUERYSTD"}
+var optionalCalls = []string{
+	"wait", "G_INPUT", "S_INPUT", "QUERY_DV_TIMINGS", "QUERYSTD", "ENUM_FMT", "ENUM_FRAMESIZES", "S_FMT",
+	"G_PARM", "ENUM_FRAMEINTERVALS", "S_PARM", "SUBSCRIBE_EVENT", "G_EXT_CTRLS",
+}
 
 // Whichever call fails: it is reported, and everything is given back.
 func TestV4L2EachCallFails(t *testing.T) {
@@ -95,6 +98,11 @@ func TestV4L2Errors(t *testing.T) {
 		{"mmap", unix.ENOMEM, "/dev/video7: mmap: cannot allocate memory"},
 		{"STREAMON", unix.ENOSPC, "/dev/video7: not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"},
 		{"STREAMON", unix.EINVAL, "/dev/video7: ioctl(VIDIOC_STREAMON): invalid argument"},
+		{"STREAMON", unix.EPIPE, "/dev/video7: nothing is connected to this receiver, or its pipeline is not set up (media-ctl): ioctl(VIDIOC_STREAMON): broken pipe"},
+		{"STREAMON", unix.EBUSY, "/dev/video7: in use by another program"},
+		{"QUERYCAP", unix.EPERM, "/dev/video7: ioctl(VIDIOC_QUERYCAP): operation not permitted"},
+		{"QUERYBUF", unix.EBUSY, "/dev/video7: ioctl(VIDIOC_QUERYBUF): device or resource busy"},
+		{"QBUF", unix.EACCES, "/dev/video7: ioctl(VIDIOC_QBUF): permission denied"},
 		{"DQBUF", unix.ENODEV, "/dev/video7: the camera is gone: was it unplugged?"},
 		{"DQBUF", unix.EIO, "/dev/video7: ioctl(VIDIOC_DQBUF): input/output error"},
 	}

@@ -50,10 +50,13 @@ func (c *v4l2Camera) setControls(want settings) error {
 			return err
 		}
 		if c.assignments, err = assign(controls, want.set); err != nil {
-			return err
+			return &advised{err.Error(), nil}
 		}
 	}
-	return c.applyControls()
+	if err := c.applyControls(); err != nil {
+		return &advised{err.Error(), err}
+	}
+	return nil
 }
 
 // assign finds the controls that are to be set.
@@ -100,28 +103,29 @@ func (a *assignment) refused(err error) error {
 	return fmt.Errorf("%v: %w", a.given, err)
 }
 
-// controls lists the controls of the camera that have a value. It ends where
-// v4l2-ctl does, too: some cameras have a control that not even the driver can
-// ask about.
+// maxControls is more than any camera has.
+const maxControls = 1024
+
+// controls lists the controls of the camera that have a value. Any error ends the
+// list, as it does in v4l2-ctl: some cameras have a control that not even the
+// driver can ask about.
 func (c *v4l2Camera) controls() ([]control, error) {
 	var list []control
 	id := uint32(0)
-	for {
+	for range maxControls {
 		q, err := c.nextControl(id)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EIO) {
-			return list, nil
-		}
-		if err != nil {
+		if errors.Is(err, unix.ENODEV) {
 			return nil, err
 		}
-		if q.id <= id { // a loop
-			return list, nil
+		if err != nil || q.id <= id { // the end, or a loop
+			break
 		}
 		id = q.id
 		if q.flags&ctrlFlagDisabled == 0 && hasValue(q.typ) {
 			list = append(list, c.describe(&q))
 		}
 	}
+	return list, nil
 }
 
 // nextControl asks about the control that comes after id.
@@ -286,7 +290,10 @@ func (d *control) choice() string {
 
 // setControl sets a control. The driver may make another value of it.
 func (c *v4l2Camera) setControl(d control, value int64) error {
-	_, err := c.exchangeControl(vidiocSExtCtrls, &d, value)
+	granted, err := c.exchangeControl(vidiocSExtCtrls, &d, value)
+	if err == nil && d.id == cidExposureAbsolute {
+		c.noteExposure(granted)
+	}
 	return err
 }
 

@@ -412,3 +412,46 @@ brightness: "Brightness" int 0-255/1 128 (128) [] false false`
 		t.Error("brightness=300: no error")
 	}
 }
+
+// A driver that fails half way through the list of its controls costs the rest of
+// the list, not the camera.
+func TestV4L2ControlsHalfWay(t *testing.T) {
+	for _, err := range []error{unix.EPIPE, unix.ETIMEDOUT, unix.EBUSY, unix.EACCES, unix.EIO} {
+		k := newFakeKernel()
+		k.controls = webcamControls()
+		asked := 0
+		k.fail = func(call string) error {
+			if call == "QUERY_EXT_CTRL" {
+				asked++
+			}
+			return errorIf(call == "QUERY_EXT_CTRL" && asked == 3, err)
+		}
+		c, err := openNode(k, fakePath, setting(t, "brightness=1"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		c.Close()
+		if got := k.values(); got != "brightness=1" {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+// A control that cannot be read is listed, and can be set while the camera runs.
+func TestV4L2WriteOnly(t *testing.T) {
+	k := newFakeKernel()
+	k.controls = webcamControls()[:3]
+	k.fail = failAt("G_EXT_CTRLS", unix.EACCES)
+	c := openFake(t, k)
+	controls := c.choices().Controls
+	if len(controls) != 2 || !controls[0].WriteOnly || controls[0].Value != 128 {
+		t.Fatalf("got %+v, want two that can only be written, with their defaults", controls)
+	}
+	if err := c.adjust([]controlSetting{{name: "brightness", value: "7"}}); err != nil {
+		t.Error(err)
+	}
+	if got := k.control("brightness").value; got != 7 {
+		t.Errorf("brightness is %d, want 7", got)
+	}
+}

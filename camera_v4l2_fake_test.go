@@ -7,10 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -35,19 +36,27 @@ type fakeKernel struct {
 	buffers      uint32                     // granted at most
 	size         uint32                     // of a buffer, bytes
 	controls     []*fakeControl
+	bus          string        // where it is connected
+	graph        *mediaGraph   // if it is a media device
 	incoming     v4l2DVTimings // what comes in through HDMI; zero: it is a camera
 	standard     v4l2Std       // the same of analog television
 
 	// Each wait makes the next batch of pictures ready. When there are no
 	// more, waits time out.
 	batches [][]fakePicture
-	endless bool  // the last batch comes over and over
-	revents int16 // what polls say
+	endless bool          // the last batch comes over and over
+	every   time.Duration // between pictures; 0: they come at once
+	startup time.Duration // from STREAMON to the first picture
+	revents int16         // what polls say
 
 	// fail returns the error that a call is to have. Calls that release
 	// something do so all the same.
 	fail func(call string) error
 
+	refuse       func(pix *v4l2PixFormat) bool // S_FMT is EINVAL, if not nil
+	endlessLists bool                          // of formats, sizes and intervals
+
+	mu        sync.Mutex    // has calls come one at a time
 	calls     []string      // "open", "QUERYCAP", "REQBUFS 4", …
 	files     int           // open
 	pix       v4l2PixFormat // that is set
@@ -56,6 +65,8 @@ type fakeKernel struct {
 	queued    []uint32      // buffers, in the order in which they are filled
 	ready     []fakePicture
 	streaming bool
+	due       time.Time // the next picture, with every or startup
+	unplugged atomic.Bool
 	timings   v4l2DVTimings // that are set
 	std       v4l2Std       // that is set
 }
@@ -89,7 +100,12 @@ func (k *fakeKernel) shows(pictures ...[]byte) {
 
 // note writes a call down and returns the error it is to have.
 func (k *fakeKernel) note(call string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.calls = append(k.calls, call)
+	if k.unplugged.Load() && call != "close" && call != "munmap" {
+		return unix.ENODEV
+	}
 	if k.fail == nil {
 		return nil
 	}
@@ -144,6 +160,18 @@ func (k *fakeKernel) watch(fd int) (watcher, error) {
 	return &fakeWatcher{kernel: k, fd: fd}, k.note("watch")
 }
 
+func (k *fakeKernel) deviceNumber(string) (major, minor uint32, ok bool) { return 0, 0, false }
+
+func (k *fakeKernel) mediaDevices() []string { return nil }
+
+func (k *fakeKernel) topology(_ int, g *mediaGraph) error {
+	if k.graph == nil {
+		return unix.ENOTTY
+	}
+	*g = *k.graph
+	return nil
+}
+
 type fakeWatcher struct {
 	kernel   *fakeKernel
 	fd       int
@@ -155,12 +183,17 @@ func (w *fakeWatcher) wait(try func(uintptr) bool) error {
 	if err := k.note("wait"); err != nil {
 		return err
 	}
-	if len(k.ready) == 0 && len(k.batches) > 0 {
-		k.ready = k.batches[0]
-		if len(k.batches) > 1 || !k.endless {
-			k.batches = k.batches[1:]
+	if wait := k.untilDue(); wait > 0 {
+		time.Sleep(min(wait, time.Until(w.deadline)))
+		if k.unplugged.Load() {
+			try(uintptr(w.fd))
+			return nil
+		}
+		if k.untilDue() > 0 {
+			return os.ErrDeadlineExceeded
 		}
 	}
+	k.nextBatch()
 	if try(uintptr(w.fd)) {
 		return nil
 	}
@@ -169,6 +202,25 @@ func (w *fakeWatcher) wait(try func(uintptr) bool) error {
 	}
 	time.Sleep(time.Until(w.deadline))
 	return os.ErrDeadlineExceeded
+}
+
+func (k *fakeKernel) untilDue() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return time.Until(k.due)
+}
+
+// nextBatch has the next pictures ready, if the ones before were taken.
+func (k *fakeKernel) nextBatch() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.due = k.due.Add(k.every)
+	if len(k.ready) == 0 && len(k.batches) > 0 {
+		k.ready = k.batches[0]
+		if len(k.batches) > 1 || !k.endless {
+			k.batches = k.batches[1:]
+		}
+	}
 }
 
 func (w *fakeWatcher) setDeadline(t time.Time) error {
@@ -212,7 +264,9 @@ func (k *fakeKernel) ioctlNarrow(request uintptr, arg unsafe.Pointer) error {
 	}
 	err := k.note(call)
 	if err == nil {
+		k.mu.Lock()
 		err = k.serve(request, arg)
+		k.mu.Unlock()
 	}
 	if err == nil || err == unix.EAGAIN {
 		return err
@@ -226,9 +280,14 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		caps := (*v4l2Capability)(arg)
 		copy(caps.card[:], k.card)
 		copy(caps.driver[:], k.driver)
+		copy(caps.busInfo[:], k.bus)
 		caps.capabilities, caps.deviceCaps = k.capabilities, k.deviceCaps
 	case vidiocEnumFmt:
 		desc := (*v4l2FmtDesc)(arg)
+		if k.endlessLists {
+			desc.pixelFormat = fourccCode("MJPG")
+			return nil
+		}
 		if int(desc.index) >= len(k.formats) {
 			return unix.EINVAL
 		}
@@ -238,6 +297,9 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 			return unix.EBUSY
 		}
 		pix := &(*v4l2Format)(arg).pix
+		if k.refuse != nil && k.refuse(pix) {
+			return unix.EINVAL
+		}
 		pix.bytesPerLine = 2 * pix.width // what YUYV has
 		if k.grant != nil {
 			k.grant(pix)
@@ -247,6 +309,10 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		(*v4l2Format)(arg).pix = k.pix
 	case vidiocEnumFrameSizes:
 		size := (*v4l2FrmSizeEnum)(arg)
+		if k.endlessLists {
+			size.typ, size.width, size.height = frmSizeTypeDiscrete, 640, 480
+			return nil
+		}
 		if k.largest != [2]uint32{} && size.index == 0 {
 			size.typ = 3                               // V4L2_FRMSIZE_TYPE_STEPWISE
 			size.width, size.height = 32, k.largest[0] // these are the least and the most width
@@ -259,11 +325,15 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		size.width, size.height = k.sizes[size.index][0], k.sizes[size.index][1]
 	case vidiocEnumFrameIntervals:
 		ival := (*v4l2FrmIvalEnum)(arg)
+		if k.endlessLists {
+			ival.typ, ival.interval = frmIvalTypeDiscrete, v4l2Fract{1, 30}
+			return nil
+		}
 		if int(ival.index) >= len(k.intervals) {
 			return unix.EINVAL
 		}
 		ival.typ, ival.interval = frmIvalTypeDiscrete, k.intervals[ival.index]
-	case vidiocSubscribeEvent:
+	case vidiocSubscribeEvent, vidiocGInput, vidiocSInput:
 	case vidiocQueryDVTimings, vidiocSDVTimings, vidiocQueryStd, vidiocSStd:
 		return k.serveSignal(request, arg)
 	case vidiocGParm:
@@ -276,6 +346,7 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		(*v4l2StreamParm)(arg).capture = k.parm
 	case vidiocStreamOn:
 		k.streaming = true
+		k.due = time.Now().Add(k.startup)
 	case vidiocStreamOff:
 		k.streaming, k.queued = false, nil
 	case vidiocQueryExtCtrl, vidiocQueryCtrl, vidiocQueryMenu, vidiocGExtCtrls, vidiocSExtCtrls:
@@ -400,48 +471,4 @@ func session(k *fakeKernel, pictures int) error {
 		}
 	}
 	return cmp.Or(err, c.Close())
-}
-
-// A fakeBoard has a camera at each of several nodes.
-type fakeBoard map[string]*fakeKernel
-
-// nodes lists them in the order of their numbers, which have one digit.
-func (b fakeBoard) nodes() []string { return slices.Sorted(maps.Keys(b)) }
-
-// open returns the node's number as its descriptor.
-func (b fakeBoard) open(path string) (int, error) {
-	k := b[path]
-	if k == nil {
-		return -1, unix.ENOENT
-	}
-	_, err := k.open(path)
-	return nodeNumber(path), err
-}
-
-func (b fakeBoard) at(fd int) *fakeKernel { return b[fmt.Sprint("/dev/video", fd)] }
-
-func (b fakeBoard) close(fd int) error { return b.at(fd).close(fd) }
-
-func (b fakeBoard) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
-	return b.at(fd).ioctl(fd, request, arg)
-}
-
-func (b fakeBoard) poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
-	return b.at(int(fds[0].Fd)).poll(fds, timeoutMillis)
-}
-
-func (b fakeBoard) watch(fd int) (watcher, error) { return b.at(fd).watch(fd) }
-
-func (b fakeBoard) mmap(fd int, offset int64, length int) ([]byte, error) {
-	return b.at(fd).mmap(fd, offset, length)
-}
-
-// munmap is told no descriptor: one camera at a time has buffers.
-func (b fakeBoard) munmap(m []byte) error {
-	for _, k := range b {
-		if k.mapped > 0 {
-			return k.munmap(m)
-		}
-	}
-	return unix.EINVAL
 }

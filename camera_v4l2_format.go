@@ -18,52 +18,88 @@ import (
 // Raspberry Pi, up to the 4 and from the 5.
 var sensorDrivers = []string{"unicam", "rp1-cfe"}
 
-// setFormat sets the best format the camera has, at about the wanted size.
+// Lists of drivers that do not end are cut short: a real one has fewer formats,
+// and sizes or intervals of one.
+const (
+	maxFormats = 64
+	maxSizes   = 256
+)
+
+// setFormat sets the best format the camera has, at about the wanted size. One that
+// is refused costs a remark, as long as there is another.
 func (c *v4l2Camera) setFormat(want settings) error {
-	offered, err := c.offers()
-	if err != nil {
+	offered, err := listFormats(c.ioctl)
+	if err != nil && len(offered) == 0 {
+		offered = c.formats
+	}
+	if err := c.optional(err, "it does not tell all its formats"); err != nil {
 		return err
 	}
 	if len(offered) == 0 {
-		return errors.New("the camera has no picture formats")
+		return noPicture("the camera has no picture formats")
 	}
+	var refused error
 	for _, format := range c.formats {
 		if !slices.Contains(offered, format) {
 			continue
 		}
-		if done, err := c.tryFormat(format, want); done || err != nil {
+		done, err := c.tryFormat(format, want)
+		if done {
+			return c.optional(refused, "it gives "+format+" for want of a better format")
+		}
+		if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENODEV) {
 			return err
 		}
+		refused = cmp.Or(refused, err)
+	}
+	if refused != nil {
+		return refused
 	}
 	if slices.Contains(sensorDrivers, c.info.Driver) {
-		return errors.New("raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps")
+		return &advised{"raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps", nil}
 	}
-	return fmt.Errorf("no picture format in common: the camera has %s, we know %s",
-		strings.Join(offered, " "), strings.Join(c.formats, " "))
+	return noPicture(fmt.Sprintf("no picture format in common: the camera has %s, we know %s",
+		strings.Join(offered, " "), strings.Join(c.formats, " ")))
 }
 
-// offers lists the pixel formats the camera has.
-func (c *v4l2Camera) offers() ([]string, error) {
+// listFormats lists the pixel formats of a node. An error may come behind some.
+func listFormats(ioctl func(request uintptr, arg unsafe.Pointer) error) ([]string, error) {
 	var all []string
-	for {
+	for len(all) < maxFormats {
 		desc := v4l2FmtDesc{index: uint32(len(all)), typ: bufTypeVideoCapture}
-		err := c.ioctl(vidiocEnumFmt, unsafe.Pointer(&desc))
+		err := ioctl(vidiocEnumFmt, unsafe.Pointer(&desc))
 		if errors.Is(err, unix.EINVAL) {
-			return all, nil // past the last
+			break // past the last
 		}
 		if err != nil {
-			return nil, err
+			return all, err
 		}
 		all = append(all, fourcc(desc.pixelFormat))
 	}
+	return all, nil
 }
 
 // tryFormat sets a format. The driver grants what it can: the size may be
-// another, and if the format is, done is false.
+// another, and if the format is, done is false. Some drivers refuse sizes that
+// they list, so others are tried, too, at last the one that is set.
 func (c *v4l2Camera) tryFormat(format string, want settings) (done bool, err error) {
+	for _, s := range c.nearestSizes(fourccCode(format), uint32(want.width), uint32(want.height)) {
+		done, err = c.trySize(format, s, want)
+		if err == nil || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENODEV) {
+			return done, err
+		}
+	}
+	f := v4l2Format{typ: bufTypeVideoCapture}
+	if c.ioctl(vidiocGFmt, unsafe.Pointer(&f)) == nil {
+		return c.trySize(format, size{f.pix.width, f.pix.height}, want)
+	}
+	return false, err
+}
+
+func (c *v4l2Camera) trySize(format string, s size, want settings) (done bool, err error) {
 	f := v4l2Format{typ: bufTypeVideoCapture}
 	f.pix.pixelFormat = fourccCode(format)
-	f.pix.width, f.pix.height = c.nearestSize(f.pix.pixelFormat, uint32(want.width), uint32(want.height))
+	f.pix.width, f.pix.height = s.width, s.height
 	f.pix.field = fieldAny
 	if err := c.ioctl(vidiocSFmt, unsafe.Pointer(&f)); err != nil {
 		return false, err
@@ -96,31 +132,43 @@ func (c *v4l2Camera) rereadFormat(want settings) error {
 	}
 	f := v4l2Format{typ: bufTypeVideoCapture}
 	if err := c.ioctl(vidiocGFmt, unsafe.Pointer(&f)); err != nil {
-		return err
+		return c.optional(err, "it is not known whether -set has changed the format")
 	}
 	if f.pix.pixelFormat != c.pix.pixelFormat {
-		return fmt.Errorf("-set has changed the format from %s to %s", c.info.Format, fourcc(f.pix.pixelFormat))
+		return &advised{fmt.Sprintf("-set has changed the format from %s to %s", c.info.Format, fourcc(f.pix.pixelFormat)), nil}
 	}
 	c.granted(f.pix, want)
 	return nil
 }
 
-// nearestSize returns the size that the camera has in a format and that is
-// nearest to the wanted one. A camera that can have any size, or does not tell
-// which, is asked for the wanted one and makes of it what it can.
-func (c *v4l2Camera) nearestSize(pixelFormat, width, height uint32) (uint32, uint32) {
-	bestWidth, bestHeight := width, height
-	best := uint32(math.MaxUint32)
-	for i := uint32(0); ; i++ {
-		size := v4l2FrmSizeEnum{index: i, pixelFormat: pixelFormat}
-		err := c.ioctl(vidiocEnumFrameSizes, unsafe.Pointer(&size))
-		if err != nil || size.typ != frmSizeTypeDiscrete {
-			return bestWidth, bestHeight
-		}
-		if off := distance(size.width, width) + distance(size.height, height); off < best {
-			best, bestWidth, bestHeight = off, size.width, size.height
-		}
+// A size is a width and a height in pixels.
+type size struct{ width, height uint32 }
+
+// nearestSizes lists the sizes to ask for in a format: those that the camera has
+// and that are nearest to the wanted one, the best first. A camera that can have any size, or does not tell which, is asked for the wanted
+// one and makes of it what it can.
+func (c *v4l2Camera) nearestSizes(pixelFormat, width, height uint32) []size {
+	const most = 4
+	off := func(s size) int64 { return int64(distance(s.width, width)) + int64(distance(s.height, height)) }
+	sizes := c.discreteSizes(pixelFormat)
+	slices.SortStableFunc(sizes, func(a, b size) int { return cmp.Compare(off(a), off(b)) })
+	if len(sizes) == 0 {
+		sizes = []size{{width, height}}
 	}
+	return sizes[:min(len(sizes), most)]
+}
+
+// discreteSizes lists the sizes that the camera has in a format; none if it has
+// too many to list, or does not say.
+func (c *v4l2Camera) discreteSizes(pixelFormat uint32) (sizes []size) {
+	for i := range uint32(maxSizes) {
+		s := v4l2FrmSizeEnum{index: i, pixelFormat: pixelFormat}
+		if err := c.ioctl(vidiocEnumFrameSizes, unsafe.Pointer(&s)); err != nil || s.typ != frmSizeTypeDiscrete {
+			break
+		}
+		sizes = append(sizes, size{s.width, s.height})
+	}
+	return sizes
 }
 
 func distance(a, b uint32) uint32 { return max(a, b) - min(a, b) }
@@ -133,13 +181,15 @@ func (c *v4l2Camera) setRate(want settings) error {
 		if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) {
 			return nil // this camera has one rate and does not say which
 		}
-		return err
+		return c.optional(err, "its frame rate is not known")
 	}
-	if p.capture.capability&capTimePerFrame != 0 {
-		p.capture.timePerFrame = c.nearestInterval(cmp.Or(want.fps, 30))
-		if err := c.ioctl(vidiocSParm, unsafe.Pointer(&p)); err != nil {
-			return err
-		}
+	c.info.FPS = p.capture.timePerFrame.rate()
+	if p.capture.capability&capTimePerFrame == 0 {
+		return nil
+	}
+	p.capture.timePerFrame = c.nearestInterval(cmp.Or(want.fps, 30))
+	if err := c.ioctl(vidiocSParm, unsafe.Pointer(&p)); err != nil {
+		return c.optional(err, "its frame rate stays as it is")
 	}
 	c.info.FPS = p.capture.timePerFrame.rate()
 	return nil
@@ -150,17 +200,18 @@ func (c *v4l2Camera) setRate(want settings) error {
 func (c *v4l2Camera) nearestInterval(fps float64) v4l2Fract {
 	nearest := v4l2Fract{1000, uint32(math.Round(1000 * fps))}
 	best := math.Inf(1)
-	for i := uint32(0); ; i++ {
+	for i := range uint32(maxSizes) {
 		ival := v4l2FrmIvalEnum{index: i, pixelFormat: c.pix.pixelFormat, width: c.pix.width, height: c.pix.height}
 		err := c.ioctl(vidiocEnumFrameIntervals, unsafe.Pointer(&ival))
 		if err != nil || ival.typ != frmIvalTypeDiscrete {
-			return nearest
+			break
 		}
 		off := math.Abs(ival.interval.rate() - fps)
 		if off < best || off == best && ival.interval.rate() > nearest.rate() {
 			best, nearest = off, ival.interval
 		}
 	}
+	return nearest
 }
 
 // rate returns the rate at which something happens in intervals of f seconds;

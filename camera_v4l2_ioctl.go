@@ -18,10 +18,13 @@ const (
 	memoryMmap          = 1 // V4L2_MEMORY_MMAP
 	fieldAny            = 0 // V4L2_FIELD_ANY
 
-	capVideoCapture = 0x00000001 // V4L2_CAP_VIDEO_CAPTURE
-	capVideoM2M     = 0x00008000 // V4L2_CAP_VIDEO_M2M
-	capStreaming    = 0x04000000 // V4L2_CAP_STREAMING
-	capDeviceCaps   = 0x80000000 // V4L2_CAP_DEVICE_CAPS
+	capVideoCapture       = 0x00000001 // V4L2_CAP_VIDEO_CAPTURE
+	capVideoCaptureMplane = 0x00001000 // V4L2_CAP_VIDEO_CAPTURE_MPLANE
+	capVideoM2MMplane     = 0x00004000 // V4L2_CAP_VIDEO_M2M_MPLANE
+	capVideoM2M           = 0x00008000 // V4L2_CAP_VIDEO_M2M
+	capStreaming          = 0x04000000 // V4L2_CAP_STREAMING
+	capTouch              = 0x10000000 // V4L2_CAP_TOUCH
+	capDeviceCaps         = 0x80000000 // V4L2_CAP_DEVICE_CAPS
 
 	capTimePerFrame = 0x1000 // V4L2_CAP_TIMEPERFRAME, in v4l2CaptureParm
 
@@ -41,13 +44,15 @@ const (
 	ctrlTypeBitmask     = 8 // V4L2_CTRL_TYPE_BITMASK
 	ctrlTypeIntegerMenu = 9 // V4L2_CTRL_TYPE_INTEGER_MENU
 
-	ctrlFlagDisabled = 0x0001     // V4L2_CTRL_FLAG_DISABLED
-	ctrlFlagReadOnly = 0x0004     // V4L2_CTRL_FLAG_READ_ONLY
-	ctrlFlagInactive = 0x0010     // V4L2_CTRL_FLAG_INACTIVE
-	ctrlFlagNextCtrl = 0x80000000 // V4L2_CTRL_FLAG_NEXT_CTRL, in the id that is asked for
+	ctrlFlagDisabled  = 0x0001     // V4L2_CTRL_FLAG_DISABLED
+	ctrlFlagReadOnly  = 0x0004     // V4L2_CTRL_FLAG_READ_ONLY
+	ctrlFlagInactive  = 0x0010     // V4L2_CTRL_FLAG_INACTIVE
+	ctrlFlagWriteOnly = 0x0040     // V4L2_CTRL_FLAG_WRITE_ONLY
+	ctrlFlagNextCtrl  = 0x80000000 // V4L2_CTRL_FLAG_NEXT_CTRL, in the id that is asked for
 
 	ctrlClassMask = 0x0fff0000 // of an id (V4L2_CTRL_ID2CLASS)
 
+	cidExposureAbsolute     = 0x009a0902 // V4L2_CID_EXPOSURE_ABSOLUTE, in units of 100 us
 	cidExposureAutoPriority = 0x009a0903 // V4L2_CID_EXPOSURE_AUTO_PRIORITY
 )
 
@@ -72,6 +77,9 @@ func (c *v4l2Capability) caps() uint32 {
 
 // name returns what the camera calls itself.
 func (c *v4l2Capability) name() string { return unix.ByteSliceToString(c.card[:]) }
+
+// bus tells where the device is connected: "usb-3f980000.usb-1.2".
+func (c *v4l2Capability) bus() string { return unix.ByteSliceToString(c.busInfo[:]) }
 
 func (c *v4l2Capability) driverName() string { return unix.ByteSliceToString(c.driver[:]) }
 
@@ -337,6 +345,9 @@ const (
 	vidiocGParm     = iocRead | iocWrite | unsafe.Sizeof(v4l2StreamParm{})<<16 | 'V'<<8 | 21
 	vidiocSParm     = iocRead | iocWrite | unsafe.Sizeof(v4l2StreamParm{})<<16 | 'V'<<8 | 22
 
+	vidiocGInput = iocRead | unsafe.Sizeof(int32(0))<<16 | 'V'<<8 | 38
+	vidiocSInput = iocRead | iocWrite | unsafe.Sizeof(int32(0))<<16 | 'V'<<8 | 39
+
 	vidiocQueryCtrl    = iocRead | iocWrite | unsafe.Sizeof(v4l2QueryCtrl{})<<16 | 'V'<<8 | 36
 	vidiocQueryMenu    = iocRead | iocWrite | unsafe.Sizeof(v4l2QueryMenu{})<<16 | 'V'<<8 | 37
 	vidiocGExtCtrls    = iocRead | iocWrite | unsafe.Sizeof(v4l2ExtControls{})<<16 | 'V'<<8 | 71
@@ -367,6 +378,9 @@ var requestNames = map[uintptr]string{
 	vidiocStreamOff: "VIDIOC_STREAMOFF",
 	vidiocGParm:     "VIDIOC_G_PARM",
 	vidiocSParm:     "VIDIOC_S_PARM",
+
+	vidiocGInput: "VIDIOC_G_INPUT",
+	vidiocSInput: "VIDIOC_S_INPUT",
 
 	vidiocQueryCtrl:    "VIDIOC_QUERYCTRL",
 	vidiocQueryMenu:    "VIDIOC_QUERYMENU",

@@ -5,6 +5,8 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -24,6 +26,9 @@ type kernel interface {
 	watch(fd int) (watcher, error)
 	mmap(fd int, offset int64, length int) ([]byte, error)
 	munmap(b []byte) error
+	deviceNumber(path string) (major, minor uint32, ok bool)
+	mediaDevices() []string
+	topology(fd int, g *mediaGraph) error
 }
 
 // linux is the running kernel. Interrupted calls are made again: Go interrupts
@@ -91,6 +96,45 @@ func (linux) mmap(fd int, offset int64, length int) ([]byte, error) {
 
 func (linux) munmap(b []byte) error {
 	return os.NewSyscallError("munmap", unix.Munmap(b))
+}
+
+func (linux) deviceNumber(path string) (major, minor uint32, ok bool) {
+	var stat unix.Stat_t
+	err := unix.Stat(path, &stat)
+	return unix.Major(uint64(stat.Rdev)), unix.Minor(uint64(stat.Rdev)), err == nil
+}
+
+func (linux) mediaDevices() []string {
+	devices, _ := filepath.Glob("/dev/media[0-9]*")
+	return devices
+}
+
+// topology asks for the numbers first, and then for all. The kernel writes through
+// pointers that are numbers to Go, so what they point to is kept in place.
+func (k linux) topology(fd int, g *mediaGraph) error {
+	var t mediaTopology
+	if err := k.ioctl(fd, mediaIocGTopology, unsafe.Pointer(&t)); err != nil {
+		return err
+	}
+	if max(t.entities.count, t.interfaces.count, t.pads.count, t.links.count) > maxMediaParts {
+		return errors.New("too large")
+	}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	g.entities = makeRoom[mediaEntity](&t.entities, &pin)
+	g.interfaces = makeRoom[mediaInterface](&t.interfaces, &pin)
+	g.pads = makeRoom[mediaPad](&t.pads, &pin)
+	g.links = makeRoom[mediaLink](&t.links, &pin)
+	return k.ioctl(fd, mediaIocGTopology, unsafe.Pointer(&t))
+}
+
+// makeRoom has room for what is in a.
+func makeRoom[T any](a *mediaArray, pin *runtime.Pinner) []T {
+	room := make([]T, max(a.count, 1))
+	pin.Pin(&room[0])
+	at := uint64(uintptr(unsafe.Pointer(&room[0])))
+	a.at = [2]uint32{uint32(at), uint32(at >> 32)} // all systems that have this file are little-endian
+	return room[:a.count]
 }
 
 // A watcher waits for a node that streams.

@@ -3,14 +3,23 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
 )
+
+// noCameras are drivers with nodes that look like cameras and are parts of video
+// processors: a picture only comes out when one was put in elsewhere. Every
+// Raspberry Pi has some.
+var noCameras = []string{"bcm2835-isp", "bcm2835-codec", "pispbe", "rpi-hevc-dec"}
+
+// nodeName matches what the kernel calls its nodes. Such a name is given to
+// whichever camera comes next; all other paths are links that name one camera.
+var nodeName = regexp.MustCompile(`^/dev/video[0-9]+$`)
 
 // videoNodes lists the video nodes, in the order of their numbers.
 func videoNodes() []string {
@@ -24,61 +33,126 @@ func nodeNumber(path string) int {
 	return n
 }
 
-// openV4L2 opens the node that device names, or the first that is a camera. One
-// that was open before and was unplugged may have come back with another
-// number, so the nodes with its name are looked at, too.
+// findV4L2 lists the nodes to try for what is wanted, the likeliest first.
+func findV4L2(want settings) ([]string, error) {
+	return findNodes(linux{}, videoNodes(), want)
+}
+
+// openV4L2 opens the node that device names.
 func openV4L2(device string, want settings) (camera, error) {
-	return openNamed(linux{}, device, videoNodes(), want)
+	return openNode(linux{}, device, want)
 }
 
-func openNamed(k kernel, device string, nodes []string, want settings) (camera, error) {
-	same, others := sortByName(k, nodes, want.last.Name)
-	if device == "" {
-		return openFirst(k, append(same, others...), want)
-	}
-	c, err := openNode(k, device, want)
-	if errors.Is(err, fs.ErrNotExist) && len(same) > 0 {
-		return openFirst(k, same, want)
-	}
-	return c, err
+// A node is what a video node says that it is.
+type node struct {
+	path   string
+	caps   v4l2Capability
+	colour bool // it has pictures that we take, and not only grey ones
 }
 
-// sortByName tells the nodes of the camera that has a name from the others.
-func sortByName(k kernel, nodes []string, name string) (same, others []string) {
-	if name == "" {
-		return nil, nodes
+func findNodes(k kernel, paths []string, want settings) ([]string, error) {
+	if want.device() != "" {
+		return namedNodes(k, paths, want), nil
 	}
-	for _, path := range nodes {
-		if caps := nodeCaps(k, path); caps.name() == name {
-			same = append(same, path)
-		} else {
-			others = append(others, path)
+	var nodes []node
+	for _, path := range paths {
+		if n := askNode(k, path); n.mayBeCamera() && !fedFromMemory(k, path) {
+			nodes = append(nodes, n)
 		}
 	}
-	return same, others
+	slices.SortStableFunc(nodes, func(a, b node) int { return a.rank(want.last) - b.rank(want.last) })
+	found := make([]string, 0, len(nodes))
+	for _, n := range nodes {
+		found = append(found, n.path)
+	}
+	if len(found) == 0 {
+		return nil, errNoCamera
+	}
+	return found, nil
+}
+
+// namedNodes lists the nodes that may be the camera which was asked for by a
+// path. The kernel's own name is gone when the camera is, if it is in use
+// somewhere: then it comes back under another. That can only be told from another
+// camera if there was none with that name.
+func namedNodes(k kernel, paths []string, want settings) []string {
+	device := want.device()
+	if !nodeName.MatchString(device) || isLink(device) || slices.Contains(paths, device) || want.last.Name == "" || want.twin {
+		return []string{device}
+	}
+	same := slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
+		n := askNode(k, path)
+		return !n.isCapture() || n.caps.name() != want.last.Name
+	})
+	return append(same, device) // its error is the one to be told
+}
+
+func isLink(path string) bool {
+	_, err := os.Readlink(path)
+	return err == nil
+}
+
+// hasTwin reports whether a camera other than the one in info has its name.
+func hasTwin(k kernel, paths []string, info cameraInfo) bool {
+	return slices.ContainsFunc(paths, func(path string) bool {
+		n := askNode(k, path)
+		return n.isCapture() && n.caps.name() == info.Name && n.caps.bus() != info.bus
+	})
+}
+
+// askNode asks a node what it is. One that cannot be asked has no name.
+func askNode(k kernel, path string) node {
+	n := node{path: path}
+	fd, err := k.open(path)
+	if err != nil {
+		return n
+	}
+	defer k.close(fd)
+	if k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&n.caps)) != nil {
+		return n
+	}
+	formats, _ := listFormats(func(request uintptr, arg unsafe.Pointer) error { return k.ioctl(fd, request, arg) })
+	n.colour = slices.ContainsFunc(formats, func(format string) bool {
+		return format != "GREY" && slices.Contains(formatsWanted, format)
+	})
+	return n
 }
 
 // nodeCaps asks a node what it is. It says nothing if it can't be asked.
-func nodeCaps(k kernel, path string) (caps v4l2Capability) {
-	if fd, err := k.open(path); err == nil {
-		k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&caps))
-		k.close(fd)
+func nodeCaps(k kernel, path string) v4l2Capability { return askNode(k, path).caps }
+
+// mayBeCamera reports whether the node is worth a try. One that cannot be asked
+// is: why not, is to be told.
+func (n *node) mayBeCamera() bool {
+	if n.caps.name() == "" && n.caps.caps() == 0 {
+		return true
 	}
-	return caps
+	return n.isCapture()
 }
 
-// openFirst opens the first node that is a camera. When there are cameras and
-// none can be opened, the error is the first one's.
-func openFirst(k kernel, nodes []string, want settings) (camera, error) {
-	var failed error = notThere("no camera found: is it plugged in, and its kernel driver loaded?")
-	for _, path := range nodes {
-		c, err := openNode(k, path, want)
-		if err == nil {
-			return c, nil
-		}
-		if errors.Is(failed, fs.ErrNotExist) && !errors.Is(err, fs.ErrNotExist) {
-			failed = err
-		}
+// isCapture reports whether pictures come out of the node, and none go in.
+func (n *node) isCapture() bool {
+	can := n.caps.caps()
+	return can&(capVideoCapture|capVideoCaptureMplane) != 0 && can&(capVideoM2M|capVideoM2MMplane|capTouch) == 0 &&
+		!slices.Contains(noCameras, n.caps.driverName())
+}
+
+// rank orders nodes: first the camera that gave pictures last, then any with colour
+// before one for depth or infrared, then USB cameras before what is part of the
+// board: that may have nothing connected.
+func (n *node) rank(last cameraInfo) int {
+	rank := 0
+	if last.Name == "" || n.caps.name() != last.Name {
+		rank += 8
 	}
-	return nil, failed
+	if !n.colour {
+		rank += 4
+	}
+	if !strings.HasPrefix(n.caps.bus(), "usb-") {
+		rank += 2
+	}
+	if n.caps.bus() != last.bus {
+		rank++
+	}
+	return rank
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,6 +49,10 @@ func TestV4L2Layout(t *testing.T) {
 		{"VIDIOC_ENUM_FRAMEINTERVALS", vidiocEnumFrameIntervals, 0xc034564b, 0xc034564b},
 		{"VIDIOC_SUBSCRIBE_EVENT", vidiocSubscribeEvent, 0x4020565a, 0x4020565a},
 
+		{"VIDIOC_G_INPUT", vidiocGInput, 0x80045626, 0x80045626},
+		{"VIDIOC_S_INPUT", vidiocSInput, 0xc0045627, 0xc0045627},
+		{"MEDIA_IOC_G_TOPOLOGY", mediaIocGTopology, 0xc0487c04, 0xc0487c04},
+
 		{"VIDIOC_S_STD", vidiocSStd, 0x40085618, 0x40085618},
 		{"VIDIOC_QUERYSTD", vidiocQueryStd, 0x8008563f, 0x8008563f},
 		{"VIDIOC_S_DV_TIMINGS", vidiocSDVTimings, 0xc0845657, 0xc0845657},
@@ -85,6 +90,11 @@ func TestV4L2Layout(t *testing.T) {
 		{"v4l2_querymenu.name", unsafe.Offsetof(v4l2QueryMenu{}.name), 8, 8},
 		{"sizeof v4l2_ext_control", unsafe.Sizeof(v4l2ExtControl{}), 20, 20},
 		{"v4l2_ext_control.value64", unsafe.Offsetof(v4l2ExtControl{}.value), 12, 12},
+		{"sizeof media_v2_entity", unsafe.Sizeof(mediaEntity{}), 96, 96},
+		{"sizeof media_v2_interface", unsafe.Sizeof(mediaInterface{}), 112, 112},
+		{"sizeof media_v2_pad", unsafe.Sizeof(mediaPad{}), 32, 32},
+		{"sizeof media_v2_link", unsafe.Sizeof(mediaLink{}), 40, 40},
+		{"media_v2_interface.devnode", unsafe.Offsetof(mediaInterface{}.major), 48, 48},
 		{"v4l2_ext_controls.controls", unsafe.Offsetof(v4l2ExtControls{}.controls), 24, 20},
 	}
 	for _, test := range tests {
@@ -283,29 +293,36 @@ func TestV4L2Moved(t *testing.T) {
 		{"by number, never seen", "/dev/video4", "", []string{"robin", "wren"}, "/dev/video4: no such device: is it plugged in?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			board := fakeBoard{}
+			board := &fakeBoard{}
 			for i, name := range test.nodes {
-				board[fmt.Sprint("/dev/video", 2*i)] = camera(name)
-				board[fmt.Sprint("/dev/video", 2*i+1)] = metadata(name)
+				board.plug(fmt.Sprint("/dev/video", 2*i), camera(name))
+				board.plug(fmt.Sprint("/dev/video", 2*i+1), metadata(name))
 			}
 			want := smallSize
 			want.last.Name = test.last
-			got := ""
-			c, err := openNamed(board, test.device, board.nodes(), want)
-			if err != nil {
-				got = err.Error()
-			} else {
-				got = c.Info().Device
-				c.Close()
-			}
-			if got != test.want {
+			want.camera = cmp.Or(test.device, "auto")
+			if got := openFound(board, want); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
-			for _, k := range board {
+			for _, k := range board.devices {
 				k.checkReleased(t)
 			}
 		})
 	}
+}
+
+// openFound returns the first device that is found and can be opened, or else why
+// the last one cannot.
+func openFound(board *fakeBoard, want settings) string {
+	paths, err := findNodes(board, board.nodes(), want)
+	for _, path := range paths {
+		var c camera
+		if c, err = openNode(board, path, want); err == nil {
+			defer c.Close()
+			return c.Info().Device
+		}
+	}
+	return err.Error()
 }
 
 func TestV4L2Buffers(t *testing.T) {

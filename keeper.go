@@ -1,17 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log"
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +16,7 @@ import (
 var lostPicture []byte
 
 const (
-	// A camera that could not be opened is tried again this often, and at
+	// A camera that could not be opened is tried again this soon, and at
 	// once when a device comes or goes. That costs next to nothing, and a
 	// camera that has stalled or is in use may be free at any time.
 	retryEvery = time.Second
@@ -35,35 +32,47 @@ const (
 
 // stallAfter is how long a camera may go without a good picture: slow ones
 // get five of their intervals.
-func stallAfter(fps float64) time.Duration {
+func stallAfter(interval time.Duration) time.Duration {
+	return max(2*time.Second, 5*interval)
+}
+
+// interval returns the time between frames at a rate in frames per second; 0 if
+// that is not known.
+func interval(fps float64) time.Duration {
 	if fps <= 0 {
-		return 2 * time.Second
+		return 0
 	}
-	return max(2*time.Second, time.Duration(5/fps*float64(time.Second)))
+	return time.Duration(min(1/fps, 3600) * float64(time.Second))
 }
 
 // A keeper holds a camera open while somebody watches, and brings it back
-// when it was lost.
+// when it was lost. What can be opened is not yet a camera; a camera is what has
+// given a picture: see search.go.
 type keeper struct {
 	stream *stream
 	given  settings      // by the flags
 	idle   time.Duration // from the last viewer to the release; 0: never
 	log    *log.Logger
 
-	devices []string // that there were when the camera was opened
-	real    bool     // a camera with a device was seen: no more emulated ones
-	mourned bool     // the "camera lost" picture is the newest
-	logged  string   // the last line: only changes are logged
+	devices   []string         // that there were when the search last looked
+	doubts    map[string]doubt // devices that may be no cameras
+	trying    uint32           // the change that the search goes by
+	real      bool             // a camera with a device was seen: no more emulated ones
+	lostShown bool             // the "camera lost" picture is the newest
+	logged    string           // the last line: only changes are logged
 
-	mu     sync.Mutex // protects these
-	status status
-	want   settings        // what is given, and what viewers made of it
-	heard  map[string]bool // lines from a talkative camera
+	mu      sync.Mutex // protects these
+	status  status
+	want    settings        // what is given, and what viewers made of it
+	number  uint32          // counts changes of it that have the camera opened anew
+	granted uint32          // the change that status tells of
+	worked  *settings       // before changes that the camera has yet to take; nil without
+	refused string          // what viewers wanted and did not get, and why
+	heard   map[string]bool // lines from a talkative camera
 
-	reopen    atomic.Bool // the camera, for want has changed
-	adjusting sync.Mutex  // protects these, and has current stay open
-	current   adjustable  // nil while none is open
-	choices   choices     // as of the last one that was
+	adjusting sync.Mutex // protects these, and has current stay open
+	current   adjustable // nil while none is open
+	choices   choices    // as of the last one that was
 }
 
 // status is how the camera is.
@@ -83,7 +92,10 @@ const (
 )
 
 func newKeeper(s *stream, want settings, idle time.Duration, logger *log.Logger) *keeper {
-	return &keeper{stream: s, given: want, want: want, idle: idle, log: logger, status: status{Mode: modeIdle}, heard: map[string]bool{}}
+	return &keeper{
+		stream: s, given: want, want: want, idle: idle, log: logger,
+		status: status{Mode: modeIdle}, doubts: map[string]doubt{}, heard: map[string]bool{},
+	}
 }
 
 // run keeps the camera until ctx ends.
@@ -93,26 +105,54 @@ func (k *keeper) run(ctx context.Context) {
 		k.look()
 	}
 	for k.idle == 0 || k.stream.attended(ctx) {
-		err := k.film(ctx)
+		k.change(func(s *status) {
+			if s.Mode == modeIdle {
+				s.Mode = modeStarting
+			}
+		})
+		if found := k.search(ctx); found != nil {
+			if err := k.film(ctx, found); err != nil && ctx.Err() == nil {
+				k.lookForTwin(found.driver)
+				k.showLost(err)
+			}
+		}
 		if ctx.Err() != nil {
 			return
-		}
-		if err != nil {
-			k.mourn(err)
-			k.rest(ctx)
 		}
 	}
 }
 
 // look opens the camera and closes it again, to tell at the start what there is.
 func (k *keeper) look() {
-	cam, d, err := k.open()
-	if err != nil {
-		k.say(err.Error())
-		k.change(func(s *status) { s.Reason = err.Error() })
-		return
+	likely, _, why := k.candidates()
+	want, change := k.wanted()
+	for _, c := range likely {
+		cam, err := c.driver.open(c.device, want)
+		if err == nil {
+			k.say("camera: " + cam.Info().String())
+			k.present(cam, change)
+			return
+		}
+		why = k.better(why, err)
 	}
-	k.announce(cam, d)
+	if k.mayStandIn(why) {
+		if cam, err := openEmulated("", want); err == nil {
+			k.announceStandIn(cam, why)
+			k.present(cam, change)
+			return
+		}
+	}
+	k.say(why.Error())
+	k.change(func(s *status) { s.Reason = why.Error() })
+}
+
+// present notes what a camera is and can do, and closes it.
+func (k *keeper) present(cam camera, change uint32) {
+	k.change(func(s *status) {
+		s.cameraInfo = cam.Info()
+		s.Opened++
+		k.granted = change
+	})
 	k.attach(cam)
 	k.detach()
 	cam.Close()
@@ -122,139 +162,101 @@ func (k *keeper) look() {
 // there is no way to do it: see memory_linux.go.
 var dropUnused func()
 
-// film opens the camera and publishes its frames. It returns nil when nobody
-// watches any more, when it was a stand-in and a device has come, and when it is
-// to be opened anew.
-func (k *keeper) film(ctx context.Context) error {
-	k.change(func(s *status) {
-		if s.Mode == modeIdle {
-			s.Mode = modeStarting
-		}
-	})
-	cam, d, err := k.open()
-	if err != nil {
-		return err
-	}
-	settled := time.Now().Add(d.settle)
-	var looked time.Time
-	live := false
+// film publishes the frames of a camera that was found, and closes it. It returns
+// nil when nobody watches any more, and when it is to be opened anew.
+func (k *keeper) film(ctx context.Context, found *source) error {
 	defer func() {
 		k.detach()
-		cam.Close()
-		if live {
-			debug.FreeOSMemory() // what it needed, nobody else may need for long
-		}
+		found.Close()
+		debug.FreeOSMemory() // what it needed, nobody else may need for long
 	}()
-	for ; ; live = true {
-		at, err := k.frame(ctx, cam, settled)
-		if err != nil {
-			return err
-		}
-		if !live {
-			k.announce(cam, d)
-			k.mourned = false
-			k.change(func(s *status) { s.Mode, s.Reason = modeLive, "" })
-			k.attach(cam)
-			if dropUnused != nil {
-				dropUnused()
-			}
+	for first := true; ; first = false {
+		found.frame.good = !found.at.Before(found.settled)
+		k.stream.publish(found.frame, found.jpeg, found.at)
+		if first {
+			k.welcome(found)
 		}
 		if k.idle > 0 && k.stream.unattended() > k.idle {
-			k.stream.forget()
-			k.change(func(s *status) { s.Mode = modeIdle })
+			k.release()
 			return nil
 		}
-		if k.reopen.Load() {
+		if found.change != k.changes() {
 			return nil
 		}
-		if k.standsIn(d) && at.Sub(looked) > lookEvery {
-			looked = at
-			if k.devicesChanged() {
-				return nil
-			}
+		var err error
+		if found.frame, found.jpeg, found.at, err = k.capture(ctx, found.camera); err != nil {
+			return err
 		}
 	}
 }
 
-// frame publishes the camera's next good picture.
-func (k *keeper) frame(ctx context.Context, cam camera, settled time.Time) (time.Time, error) {
-	var damaged time.Time // when the first one came
-	for {
+// welcome notes a camera that gives pictures: it is what is meant from now on.
+func (k *keeper) welcome(found *source) {
+	real := found.driver.devices != nil
+	info := found.Info()
+	k.real = k.real || real
+	k.mu.Lock()
+	if last := k.want.last; real {
+		k.want.twin = k.want.twin && last.Name == info.Name && last.bus == info.bus
+		k.want.last = info
+	}
+	k.worked = nil
+	k.mu.Unlock()
+	k.lookForTwin(found.driver)
+	k.say("camera: " + info.String())
+	k.setLive(found.camera, found.change)
+	if dropUnused != nil {
+		dropUnused()
+	}
+}
+
+// setLive says that pictures of cam come, opened as of a change.
+func (k *keeper) setLive(cam camera, change uint32) {
+	k.lostShown = false
+	k.change(func(s *status) {
+		s.Mode, s.Reason, s.cameraInfo = modeLive, "", cam.Info()
+		k.granted = change
+	})
+	k.attach(cam)
+}
+
+// lookForTwin notes whether there is another camera with the same name. Then one
+// that comes under another number may be either.
+func (k *keeper) lookForTwin(d driver) {
+	if d.twin == nil || k.given.device() == "" {
+		return
+	}
+	want, _ := k.wanted()
+	twin := d.twin(want.last)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.want.twin = k.want.twin || twin
+}
+
+// minDamaged is how many damaged pictures in a row are more than bad luck.
+const minDamaged = 5
+
+// capture returns the camera's next good picture, for a frame to be published with.
+func (k *keeper) capture(ctx context.Context, cam camera) (f *frame, jpeg []byte, at time.Time, err error) {
+	var since time.Time // when the first damaged one came
+	for damaged := 1; ; damaged++ {
 		f := k.stream.blank()
 		jpeg, at, err := cam.Capture(ctx, f.room())
 		if err == nil {
-			f.good = !at.Before(settled)
-			k.stream.publish(f, jpeg, at)
-			return at, nil
+			return f, jpeg, at, nil
 		}
 		k.stream.recycle(f)
 		if !errors.Is(err, errDamaged) {
-			return at, err
+			return nil, nil, at, err
 		}
 		k.change(func(s *status) { s.Damaged++ })
-		if damaged.IsZero() {
-			damaged = time.Now()
+		if since.IsZero() {
+			since = time.Now()
 		}
-		if limit := stallAfter(cam.Info().FPS); time.Since(damaged) > limit {
-			return at, fmt.Errorf("%s: only damaged pictures for %v: try another cable, port or -size", cmp.Or(cam.Info().Device, cam.Info().Name), limit)
+		limit := stallAfter(interval(cam.Info().FPS))
+		if time.Since(since) > limit && damaged >= minDamaged {
+			return nil, nil, at, fmt.Errorf("%s: only damaged pictures for %v: try another cable, port or -size", cam.Info().label(), limit)
 		}
-	}
-}
-
-// open opens the camera that is wanted: the first there is of the drivers in
-// question. A camera that is there and cannot be opened is an error, and no
-// reason to show another.
-func (k *keeper) open() (camera, driver, error) {
-	k.reopen.Store(false) // before looking at what is wanted
-	want := k.wanted()
-	k.devices = allDevices()
-	var missing error = notThere(want.camera + ": there is no driver for this camera here")
-	for _, d := range drivers {
-		if !k.wants(d) {
-			continue
-		}
-		cam, err := d.open(want.device(), want)
-		if err == nil {
-			k.found(cam, d)
-			return cam, d, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, d, err
-		}
-		missing = err
-	}
-	return nil, driver{}, missing
-}
-
-// wants reports whether the wanted camera may be one of d's. The emulated one
-// stands in only until a real one was seen.
-func (k *keeper) wants(d driver) bool {
-	switch {
-	case k.given.device() != "":
-		return d.devices != nil
-	case k.given.camera == "auto":
-		return d.devices != nil || !k.real
-	}
-	return k.given.camera == d.name
-}
-
-// standsIn reports whether d's camera is shown for want of a real one.
-func (k *keeper) standsIn(d driver) bool {
-	return k.given.camera == "auto" && d.devices == nil
-}
-
-// found notes the camera that was opened, and what it will say.
-func (k *keeper) found(cam camera, d driver) {
-	k.real = k.real || d.devices != nil
-	if t, ok := cam.(talkative); ok {
-		t.listen(k.hear)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.status.cameraInfo = cam.Info()
-	k.status.Opened++
-	if d.devices != nil {
-		k.want.last = cam.Info()
 	}
 }
 
@@ -273,44 +275,23 @@ func (k *keeper) detach() {
 	k.current = nil
 }
 
-// announce logs the camera. One that can be opened and brings no picture is not
-// worth a line each time.
-func (k *keeper) announce(cam camera, d driver) {
-	line := "camera: " + cam.Info().String()
-	if k.standsIn(d) {
-		line += "; no real one was found, one that is plugged in takes over"
-	}
-	k.say(line)
-}
-
-// mourn shows the viewers that the camera is lost.
-func (k *keeper) mourn(err error) {
+// showLost shows the viewers that the camera is lost, and why.
+func (k *keeper) showLost(err error) {
 	k.say(err.Error())
 	k.change(func(s *status) { s.Mode, s.Reason = modeLost, err.Error() })
-	if !k.mourned {
-		k.mourned = true
+	if !k.lostShown {
+		k.lostShown = true
 		f := k.stream.blank()
 		f.good = false
 		k.stream.publish(f, append(f.room(), lostPicture...), time.Now())
 	}
 }
 
-// rest waits before the next try: for retryEvery, or until a device comes or
-// goes, or until nobody watches.
-func (k *keeper) rest(ctx context.Context) {
-	for end := time.Now().Add(retryEvery); time.Now().Before(end) && !k.devicesChanged(); {
-		if k.idle > 0 && k.stream.unattended() > 0 {
-			k.stream.forget()
-			k.mourned = false
-			k.change(func(s *status) { s.Mode = modeIdle })
-			return
-		}
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return
-		}
-	}
+// release notes that nobody watches any more.
+func (k *keeper) release() {
+	k.stream.forget()
+	k.lostShown = false
+	k.change(func(s *status) { s.Mode = modeIdle })
 }
 
 func (k *keeper) devicesChanged() bool {
@@ -343,11 +324,18 @@ func (k *keeper) isNew(line string) bool {
 	return true
 }
 
-// wanted returns what the camera is to be like.
-func (k *keeper) wanted() settings {
+// wanted returns what the camera is to be like, and the number of changes that led
+// to it.
+func (k *keeper) wanted() (want settings, change uint32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.want
+	return k.want, k.number
+}
+
+// changes returns how often what is wanted has changed.
+func (k *keeper) changes() uint32 {
+	_, change := k.wanted()
+	return change
 }
 
 func (k *keeper) change(set func(*status)) {

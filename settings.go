@@ -30,6 +30,7 @@ type settingsState struct {
 	Size    string  `json:"size"`
 	FPS     float64 `json:"fps"`
 	Quality int     `json:"quality"`
+	Refused string  `json:"refused,omitempty"` // what was set last and undone, since the camera did not take it
 	choices
 }
 
@@ -137,9 +138,9 @@ func (k *keeper) settings() settingsState {
 	k.lookAgain()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := settingsState{FPS: k.want.fps, Quality: k.want.quality, choices: k.choices}
+	s := settingsState{FPS: k.want.fps, Quality: k.want.quality, Refused: k.refused, choices: k.choices}
 	width, height := k.want.width, k.want.height
-	if granted := k.status.cameraInfo; granted.Width > 0 && !k.reopen.Load() {
+	if granted := k.status.cameraInfo; granted.Width > 0 && k.granted == k.number {
 		width, height = granted.Width, granted.Height
 		s.FPS = granted.FPS
 	}
@@ -163,12 +164,12 @@ func (k *keeper) apply(c change) error {
 	k.adjusting.Lock()
 	defer k.adjusting.Unlock()
 	k.lookAgain()
-	want := k.wanted()
+	want, _ := k.wanted()
 	var reset []controlSetting
 	if c.Reset {
-		last := want.last
+		last, twin := want.last, want.twin
 		want, reset = k.given, k.defaults()
-		want.last, want.set = last, slices.Concat(reset, k.given.set)
+		want.last, want.twin, want.set = last, twin, slices.Concat(reset, k.given.set)
 	}
 	if err := c.scale(&want, k.choices); err != nil {
 		return err
@@ -203,9 +204,12 @@ func (k *keeper) install(want settings) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	old := k.want
-	k.want = want
+	k.want, k.refused = want, ""
 	if want.width != old.width || want.height != old.height || want.fps != old.fps || want.quality != old.quality {
-		k.reopen.Store(true)
+		k.number++
+		if k.worked == nil && old.last.Name != "" {
+			k.worked = &old
+		}
 	}
 }
 
