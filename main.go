@@ -28,14 +28,18 @@
 // The camera is the one at the flat cable of a Raspberry Pi: the firmware makes
 // pictures of it, where its driver is loaded ("bm2835 mmal"), or else
 // rpicam-vid does (or libcamera-vid, its older name), if that is installed.
-// Without one it is the first V4L2 capture device that there is: a USB camera,
-// any other that the kernel has a driver for, or a receiver of HDMI or analog
-// television, which takes the signal that comes in. JPEG is passed on as the
-// camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded.
+// Without one it is the first V4L2 capture device that gives a picture: a USB
+// camera, any other that the kernel has a driver for, or a receiver of HDMI or
+// analog television, which takes the signal that comes in. JPEG is passed on as
+// the camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded.
 // Without a camera three pictures of our own are played, until one is plugged
 // in. It is opened when the first viewer comes and released when the last has
 // been gone for a while. A camera that is unplugged, busy or stuck is tried
 // again until it works; viewers stay connected and see that it is lost.
+//
+// -camera with a path under /dev/v4l/ means the one camera at that port, or with
+// that serial number, and waits for it. /dev/video0 is whichever camera has the
+// number; one that comes back with another is shown again, if no other has its name.
 //
 // Settings last until the program ends; what is to last longer goes into the
 // flags. Only pages of porthole itself can change them, and programs that are
