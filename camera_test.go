@@ -372,3 +372,24 @@ func TestSnapshotSettles(t *testing.T) {
 		}
 	})
 }
+
+// A camera that is there and does not work is no reason to show one of another
+// driver.
+func TestCameraOfAnotherDriver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, first, _ := startKeeper(t, "", "auto", 10*time.Second)
+		other := &fakeCamera{begin: time.Now(), device: "/dev/other"}
+		register(driver{name: "other", rank: 2, open: other.open, devices: other.devices})
+		first.set("/dev/video0", nil, errors.New("the program of the camera died"))
+		v := newViewer(t, k.stream, 0)
+		time.Sleep(5 * time.Second)
+		if got, want := shown(v), "camera lost"; got != want {
+			t.Errorf("the viewer saw %s, want %s", got, want)
+		}
+		first.set("", nil, nil)
+		time.Sleep(2 * time.Second)
+		if got, want := shown(v), "camera lost, live"; got != want {
+			t.Errorf("without the first: the viewer saw %s, want %s", got, want)
+		}
+	})
+}

@@ -127,9 +127,13 @@ func (k *keeper) noteDevices() {
 }
 
 // tryEach tries one candidate after the other. The error is the most helpful one,
-// reason among them; it is nil if the search is to begin again.
+// reason among them; it is nil if the search is to begin again. A camera that is
+// there and does not work is no reason to show one of another driver.
 func (k *keeper) tryEach(ctx context.Context, candidates []candidate, reason error) (*source, error) {
-	for _, c := range candidates {
+	for i, c := range candidates {
+		if i > 0 && c.driver.name != candidates[i-1].driver.name && !maybeNoCamera(reason) {
+			break
+		}
 		found, err := k.try(ctx, c)
 		switch {
 		case found != nil:
@@ -192,6 +196,9 @@ func (k *keeper) try(ctx context.Context, c candidate) (*source, error) {
 			k.doubt(c, err)
 		}
 		return nil, err
+	}
+	if found.at.After(found.settled) { // it was slow to start
+		found.settled = found.at.Add(c.driver.settle)
 	}
 	delete(k.doubts, c.device)
 	return found, nil
