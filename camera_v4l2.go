@@ -151,9 +151,8 @@ func (c *v4l2Camera) checkCaps() error {
 		}
 		return err
 	}
-	n := node{path: c.path, caps: caps}
 	can := caps.caps()
-	if !n.isCapture() {
+	if !caps.isCapture() {
 		return notThere("not a camera but another kind of video device")
 	}
 	if can&capVideoCapture == 0 {

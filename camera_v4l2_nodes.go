@@ -43,7 +43,7 @@ func openV4L2(device string, want settings) (camera, error) {
 	return openNode(linux{}, device, want)
 }
 
-// A node is what a video node says that it is.
+// A node is a video node that may be a camera.
 type node struct {
 	path   string
 	caps   v4l2Capability
@@ -56,8 +56,8 @@ func findNodes(k kernel, paths []string, want settings) ([]string, error) {
 	}
 	var nodes []node
 	for _, path := range paths {
-		if n := askNode(k, path); n.mayBeCamera() && !fedFromMemory(k, path) {
-			nodes = append(nodes, n)
+		if caps := nodeCaps(k, path); caps.mayBeCamera() && !fedFromMemory(k, path) {
+			nodes = append(nodes, node{path, caps, hasColour(k, path)})
 		}
 	}
 	slices.SortStableFunc(nodes, func(a, b node) int { return a.rank(want.last) - b.rank(want.last) })
@@ -81,8 +81,8 @@ func namedNodes(k kernel, paths []string, want settings) []string {
 		return []string{device}
 	}
 	same := slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
-		n := askNode(k, path)
-		return !n.isCapture() || n.caps.name() != want.last.Name
+		caps := nodeCaps(k, path)
+		return !caps.isCapture() || caps.name() != want.last.Name
 	})
 	return append(same, device) // its error is the one to be told
 }
@@ -95,46 +95,45 @@ func isLink(path string) bool {
 // hasTwin reports whether a camera other than the one in info has its name.
 func hasTwin(k kernel, paths []string, info cameraInfo) bool {
 	return slices.ContainsFunc(paths, func(path string) bool {
-		n := askNode(k, path)
-		return n.isCapture() && n.caps.name() == info.Name && n.caps.bus() != info.bus
+		caps := nodeCaps(k, path)
+		return caps.isCapture() && caps.name() == info.Name && caps.bus() != info.bus
 	})
-}
-
-// askNode asks a node what it is. One that cannot be asked has no name.
-func askNode(k kernel, path string) node {
-	n := node{path: path}
-	fd, err := k.open(path)
-	if err != nil {
-		return n
-	}
-	defer k.close(fd)
-	if k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&n.caps)) != nil {
-		return n
-	}
-	formats, _ := listFormats(func(request uintptr, arg unsafe.Pointer) error { return k.ioctl(fd, request, arg) })
-	n.colour = slices.ContainsFunc(formats, func(format string) bool {
-		return format != "GREY" && slices.Contains(formatsWanted, format)
-	})
-	return n
 }
 
 // nodeCaps asks a node what it is. It says nothing if it can't be asked.
-func nodeCaps(k kernel, path string) v4l2Capability { return askNode(k, path).caps }
-
-// mayBeCamera reports whether the node is worth a try. One that cannot be asked
-// is: why not, is to be told.
-func (n *node) mayBeCamera() bool {
-	if n.caps.name() == "" && n.caps.caps() == 0 {
-		return true
+func nodeCaps(k kernel, path string) (caps v4l2Capability) {
+	if fd, err := k.open(path); err == nil {
+		k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&caps))
+		k.close(fd)
 	}
-	return n.isCapture()
+	return caps
 }
 
-// isCapture reports whether pictures come out of the node, and none go in.
-func (n *node) isCapture() bool {
-	can := n.caps.caps()
+// hasColour reports whether a node has pictures that we take, and not only grey
+// ones.
+func hasColour(k kernel, path string) bool {
+	fd, err := k.open(path)
+	if err != nil {
+		return false
+	}
+	defer k.close(fd)
+	formats, _ := listFormats(func(request uintptr, arg unsafe.Pointer) error { return k.ioctl(fd, request, arg) })
+	return slices.ContainsFunc(formats, func(format string) bool {
+		return format != "GREY" && slices.Contains(formatsWanted, format)
+	})
+}
+
+// mayBeCamera reports whether a node is worth a try. One that cannot be asked is:
+// why not, is to be told.
+func (c *v4l2Capability) mayBeCamera() bool {
+	return *c == v4l2Capability{} || c.isCapture()
+}
+
+// isCapture reports whether pictures come out of a node, and none go in.
+func (c *v4l2Capability) isCapture() bool {
+	can := c.caps()
 	return can&(capVideoCapture|capVideoCaptureMplane) != 0 && can&(capVideoM2M|capVideoM2MMplane|capTouch) == 0 &&
-		!slices.Contains(noCameras, n.caps.driverName())
+		!slices.Contains(noCameras, c.driverName())
 }
 
 // rank orders nodes: first the camera that gave pictures last, then any with colour
