@@ -5,7 +5,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,10 +15,6 @@ import (
 // processors: a picture only comes out when one was put in elsewhere. Every
 // Raspberry Pi has some.
 var noCameras = []string{"bcm2835-isp", "bcm2835-codec", "pispbe", "rpi-hevc-dec"}
-
-// nodeName matches what the kernel calls its nodes. Such a name is given to
-// whichever camera comes next; all other paths are links that name one camera.
-var nodeName = regexp.MustCompile(`^/dev/video[0-9]+$`)
 
 // videoNodes lists the video nodes, in the order of their numbers.
 func videoNodes() []string {
@@ -77,7 +72,7 @@ func findNodes(k kernel, paths []string, want settings) ([]string, error) {
 // camera if there was none with that name.
 func namedNodes(k kernel, paths []string, want settings) []string {
 	device := want.device()
-	if !nodeName.MatchString(device) || isLink(device) || slices.Contains(paths, device) || want.last.Name == "" || want.twin {
+	if !isNode(device) || slices.Contains(paths, device) || want.last.Name == "" || want.twin {
 		return []string{device}
 	}
 	same := slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
@@ -87,9 +82,14 @@ func namedNodes(k kernel, paths []string, want settings) []string {
 	return append(same, device) // its error is the one to be told
 }
 
-func isLink(path string) bool {
-	_, err := os.Readlink(path)
-	return err == nil
+// isNode reports whether a path is what the kernel calls a node: such a name is
+// given to whichever camera comes next. All other paths are links that name one
+// camera.
+func isNode(path string) bool {
+	number, found := strings.CutPrefix(path, "/dev/video")
+	_, notNumber := strconv.ParseUint(number, 10, 32)
+	_, notLink := os.Readlink(path)
+	return found && notNumber == nil && notLink != nil
 }
 
 // hasTwin reports whether a camera other than the one in info has its name.
