@@ -76,7 +76,6 @@ func (k *keeper) candidates() (likely, doubtful []candidate, missing error) {
 	var want settings
 	want, k.trying = k.wanted()
 	k.noteDevices()
-	missing = errNoCamera
 	for _, d := range drivers {
 		if !k.wants(d) {
 			continue
@@ -97,6 +96,9 @@ func (k *keeper) candidates() (likely, doubtful []candidate, missing error) {
 				doubtful = append(doubtful, candidate{d, device})
 			}
 		}
+	}
+	if missing == nil && len(likely) == 0 {
+		missing = errNoCamera
 	}
 	for _, doubt := range k.doubts {
 		missing = k.better(missing, doubt.err)
@@ -162,8 +164,8 @@ func (k *keeper) better(a, b error) error {
 		}
 		return 1
 	}
-	if rank(b) > rank(a) || rank(b) == 2 && rank(a) == 2 {
-		return b // of drivers that have no camera the last says it best: it has most
+	if rank(b) > rank(a) {
+		return b
 	}
 	return a
 }
