@@ -18,6 +18,11 @@ const (
 	memoryMmap          = 1 // V4L2_MEMORY_MMAP
 	fieldAny            = 0 // V4L2_FIELD_ANY
 
+	colorspaceJPEG      = 7          // V4L2_COLORSPACE_JPEG
+	quantizationDefault = 0          // V4L2_QUANTIZATION_DEFAULT
+	quantizationLimited = 2          // V4L2_QUANTIZATION_LIM_RANGE
+	pixFmtPrivMagic     = 0xfeedcafe // V4L2_PIX_FMT_PRIV_MAGIC
+
 	capVideoCapture = 0x00000001 // V4L2_CAP_VIDEO_CAPTURE
 	capVideoM2M     = 0x00008000 // V4L2_CAP_VIDEO_M2M
 	capStreaming    = 0x04000000 // V4L2_CAP_STREAMING
@@ -95,11 +100,22 @@ type v4l2PixFormat struct {
 	bytesPerLine uint32
 	sizeImage    uint32 // bytes
 	colorspace   uint32
-	priv         uint32
+	priv         uint32 // pixFmtPrivMagic, or else what follows means nothing
 	flags        uint32
 	ycbcrEnc     uint32
 	quantization uint32
 	xferFunc     uint32
+}
+
+// limitedRange reports whether luminance goes from 16 to 235 only. What the driver
+// leaves to the colour space is so in all but JPEG's (V4L2_MAP_QUANTIZATION_DEFAULT).
+// GREY, for which the kernel says the same, comes from cameras for infrared and from
+// sensors in truth, which use all values: there the driver must say it.
+func (p *v4l2PixFormat) limitedRange() bool {
+	if p.priv == pixFmtPrivMagic && p.quantization != quantizationDefault {
+		return p.quantization == quantizationLimited
+	}
+	return p.colorspace != colorspaceJPEG && fourcc(p.pixelFormat) != "GREY"
 }
 
 // struct v4l2_format: the union in it has pointers, and their alignment.

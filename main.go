@@ -31,7 +31,8 @@
 // Without one it is the first V4L2 capture device that there is: a USB camera,
 // any other that the kernel has a driver for, or a receiver of HDMI or analog
 // television, which takes the signal that comes in. JPEG is passed on as the
-// camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded.
+// camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded, and
+// black and white of the range of television (16 and 235) become those of JPEGs.
 // Without a camera three pictures of our own are played, until one is plugged
 // in. It is opened when the first viewer comes and released when the last has
 // been gone for a while. A camera that is unplugged, busy or stuck is tried
