@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ type talkative interface {
 // choices are what there is to choose of a camera.
 type choices struct {
 	Sizes    []string       `json:"sizes"`           // "640x480"; none: any
-	Rates    []float64      `json:"rates"`           // frames per second at this size; none: any
+	Rates    []float64      `json:"rates"`           // frames per second at this size, to hundredths; none: any
 	Encodes  bool           `json:"quality_applies"` // it is we, or its driver, who make the JPEGs
 	Controls []controlState `json:"controls"`
 
@@ -87,11 +88,15 @@ func (i cameraInfo) String() string {
 		text = fmt.Sprintf("%s (%s, %s)", i.Device, i.Name, i.Driver)
 	}
 	text += fmt.Sprintf(": %dx%d %s", i.Width, i.Height, i.Format)
-	if i.FPS > 0 {
-		text += fmt.Sprintf(" at %.4g fps", i.FPS)
+	if fps := hundredths(i.FPS); fps > 0 {
+		text += fmt.Sprintf(" at %v fps", fps)
 	}
 	return text
 }
+
+// hundredths rounds a rate to what is shown of it, and chosen by: 29.97 frames per
+// second are 30000/1001 in truth.
+func hundredths(fps float64) float64 { return math.Round(100*fps) / 100 }
 
 // maxRate is more than any camera has, in frames per second.
 const maxRate = 240

@@ -39,8 +39,8 @@ func (c *v4l2Camera) sizes() (sizes []string) {
 	}
 }
 
-// rates lists the rates that the format and size which are set can have, the
-// highest first.
+// rates lists the rates that the format and size which are set can have, to
+// hundredths, the highest first.
 func (c *v4l2Camera) rates() (rates []float64) {
 	for i := uint32(0); ; i++ {
 		ival := v4l2FrmIvalEnum{index: i, pixelFormat: c.pix.pixelFormat, width: c.pix.width, height: c.pix.height}
@@ -50,7 +50,10 @@ func (c *v4l2Camera) rates() (rates []float64) {
 			slices.Reverse(rates)
 			return rates
 		}
-		rates = append(rates, ival.interval.rate())
+		rate := hundredths(ival.interval.rate())
+		if rate > 0 && rate <= maxRate && !slices.Contains(rates, rate) {
+			rates = append(rates, rate)
+		}
 	}
 }
 

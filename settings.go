@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"mime"
 	"net/http"
 	"slices"
@@ -144,7 +145,7 @@ func (k *keeper) settings() settingsState {
 		s.FPS = granted.FPS
 	}
 	s.Size = fmt.Sprintf("%dx%d", width, height)
-	s.FPS = cmp.Or(s.FPS, k.want.fps, 30)
+	s.FPS = hundredths(cmp.Or(s.FPS, k.want.fps, 30))
 	s.Sizes = append([]string{}, s.Sizes...) // [] in JSON, not null
 	s.Rates = append([]float64{}, s.Rates...)
 	s.Controls = append([]controlState{}, s.Controls...)
@@ -243,8 +244,11 @@ func (c *change) scale(want *settings, ch choices) (err error) {
 			return fmt.Errorf("fps=%v: must be above 0 and up to %d", want.fps, maxRate)
 		}
 		// Another size may have other rates.
-		if len(ch.Rates) > 0 && c.Size == nil && !slices.Contains(ch.Rates, want.fps) {
-			return fmt.Errorf("fps=%v: must be one of %v", want.fps, ch.Rates)
+		if len(ch.Rates) > 0 && c.Size == nil {
+			want.fps, err = nearestRate(ch.Rates, want.fps)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if c.Quality != nil {
@@ -254,6 +258,16 @@ func (c *change) scale(want *settings, ch choices) (err error) {
 		}
 	}
 	return nil
+}
+
+// nearestRate returns the one of the rates that is meant by fps: 29.97 by 30, too.
+func nearestRate(rates []float64, fps float64) (float64, error) {
+	apart := func(rate float64) float64 { return math.Abs(rate - fps) }
+	nearest := slices.MinFunc(rates, func(a, b float64) int { return cmp.Compare(apart(a), apart(b)) })
+	if apart(nearest) > nearest/100 {
+		return 0, fmt.Errorf("fps=%v: must be one of %v", fps, rates)
+	}
+	return nearest, nil
 }
 
 // replaced returns all settings with new ones in place of those of the same

@@ -82,16 +82,21 @@ func (c *knobCamera) adjust(set []controlSetting) error {
 	return nil
 }
 
-// startKnobs runs a keeper of a knobCamera. The function sends a change, in JSON
-// or as a form, and returns the answer.
+// startKnobs runs a keeper of a knobCamera.
 func startKnobs(t *testing.T) (k *keeper, c *knobCamera, send func(body string) string) {
 	c = &knobCamera{values: map[string]int64{"brightness": 128, "gain": 1}}
 	k, c.fakeCamera, _ = startKeeper(t, "", "auto", time.Second)
 	drivers[0].open = c.open
 	c.set("/dev/video0", nil, nil)
 	time.Sleep(2 * lookEvery)
+	return k, c, sender(k)
+}
+
+// sender returns a function that sends a change, in JSON or as a form, and returns the
+// answer.
+func sender(k *keeper) func(body string) string {
 	handler := newHandler(k.stream, k)
-	send = func(body string) string {
+	return func(body string) string {
 		r := httptest.NewRequest("POST", "/settings", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		if strings.HasPrefix(body, "{") {
@@ -101,7 +106,6 @@ func startKnobs(t *testing.T) (k *keeper, c *knobCamera, send func(body string) 
 		handler.ServeHTTP(w, r)
 		return fmt.Sprint(w.Code, " ", strings.TrimSpace(w.Body.String()))
 	}
-	return k, c, send
 }
 
 // summary is what matters of the settings, in short.
