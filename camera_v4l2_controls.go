@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -229,10 +230,24 @@ func (d *control) isMenu() bool {
 // parse returns the value that a text stands for: a number or, if there is no
 // such one, a word. The entries of an integer menu are both.
 func (d *control) parse(text string) (value int64, ok bool) {
-	if n, err := strconv.ParseInt(text, 0, 64); err == nil && d.allows(n) {
+	if n, ok := wholeNumber(text); ok && d.allows(n) {
 		return n, true
 	}
 	return d.word(strings.ToLower(text))
+}
+
+// wholeNumber returns the whole number that a text is, also one that programs have
+// made a fraction or a power of ten of: "140.0", "1.4e2".
+func wholeNumber(text string) (n int64, ok bool) {
+	if n, err := strconv.ParseInt(text, 0, 64); err == nil {
+		return n, true
+	}
+	const exact = 1 << 53 // up to here a float64 is
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > exact {
+		return 0, false
+	}
+	return int64(f), true
 }
 
 // allows reports whether the control can have a value.

@@ -21,7 +21,7 @@ const maxChange = 16 << 10
 type change struct {
 	Size     *string        `json:"size"`
 	FPS      *float64       `json:"fps"`
-	Quality  *int           `json:"quality"`
+	Quality  *float64       `json:"quality"`  // a whole number, which 80.0 is, too
 	Controls map[string]any `json:"controls"` // numbers, words, or true and false
 	Reset    bool           `json:"reset"`    // to how the program was started, before all else
 }
@@ -99,7 +99,7 @@ func (c *change) field(name, value string) error {
 		}
 		c.FPS = &fps
 	case "quality":
-		quality, err := strconv.Atoi(value)
+		quality, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return fmt.Errorf("quality=%s: must be a whole number", value)
 		}
@@ -252,10 +252,14 @@ func (c *change) scale(want *settings, ch choices) (err error) {
 		}
 	}
 	if c.Quality != nil {
-		want.quality = *c.Quality
-		if want.quality < 1 || want.quality > 100 {
-			return fmt.Errorf("quality=%d: must be from 1 to 100", want.quality)
+		quality := *c.Quality
+		switch {
+		case !(quality >= 1 && quality <= 100):
+			return fmt.Errorf("quality=%v: must be from 1 to 100", quality)
+		case quality != math.Trunc(quality):
+			return fmt.Errorf("quality=%v: must be a whole number", quality)
 		}
+		want.quality = int(quality)
 	}
 	return nil
 }

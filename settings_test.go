@@ -128,6 +128,8 @@ func TestSettings(t *testing.T) {
 		for _, test := range []struct{ body, want string }{
 			{`{"controls":{"brightness":140}}`, "640x480 10 fps quality 80 brightness=140 gain=1"},
 			{`{"size":"320x240","controls":{}}`, "320x240 10 fps quality 80 brightness=140 gain=1"},
+			{`{"quality":75.0}`, "320x240 10 fps quality 75 brightness=140 gain=1"},
+			{"quality=7.4e1", "320x240 10 fps quality 74 brightness=140 gain=1"},
 			{"quality=70&gain=3", "320x240 10 fps quality 70 brightness=140 gain=3"},
 			{`{"controls":{"brightness":"default"}}`, "320x240 10 fps quality 70 brightness=128 gain=3"},
 			{`{"fps":5}`, "320x240 10 fps quality 70 brightness=128 gain=3"}, // this camera is always that fast
@@ -180,6 +182,8 @@ func TestSettingsWrong(t *testing.T) {
 			{`{"contrast":1}`, `not settings in JSON: json: unknown field "contrast"`},
 			{`{"fps":5`, "not settings in JSON: unexpected EOF"},
 			{`{} {}`, "not settings in JSON: there is something behind them"},
+			{`{"quality":70.5}`, "quality=70.5: must be a whole number"},
+			{"quality=nan", "quality=NaN: must be from 1 to 100"},
 			{"quality=high", "quality=high: must be a whole number"},
 			{"fps=fast", "fps=fast: must be a number"},
 			{"quality=70&contrast=1", "contrast=1: must be from 0 to 255"},
