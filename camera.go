@@ -59,7 +59,7 @@ type controlState struct {
 	Min      int64       `json:"min"`
 	Max      int64       `json:"max"`
 	Step     uint64      `json:"step"`
-	Default  int64       `json:"default"`
+	Default  *int64      `json:"default,omitempty"` // nil: none that it can be
 	Value    int64       `json:"value"`
 	Menu     []menuEntry `json:"menu,omitempty"`
 	Inactive bool        `json:"inactive"` // an automatic mode has it

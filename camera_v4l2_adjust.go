@@ -66,12 +66,16 @@ func (d *control) state(value int64) controlState {
 	case d.typ == ctrlTypeBoolean:
 		kind = "bool"
 	}
-	return controlState{
+	s := controlState{
 		Name: d.name, Label: d.label, Type: kind,
-		Min: d.min, Max: d.max, Step: d.step, Default: d.initial, Value: value, Menu: d.menu,
+		Min: d.min, Max: d.max, Step: d.step, Value: value, Menu: d.menu,
 		Inactive: d.flags&ctrlFlagInactive != 0,
 		ReadOnly: d.flags&ctrlFlagReadOnly != 0,
 	}
+	if d.hasDefault() {
+		s.Default = &d.initial
+	}
+	return s
 }
 
 // checkControls reports what is wrong with settings.

@@ -164,9 +164,30 @@ func (c *v4l2Camera) describe(q *v4l2QueryExtCtrl) control {
 	}
 	if d.isMenu() {
 		d.menu = c.menu(&d)
+	} else {
+		d.initial = d.nearest(d.initial)
 	}
 	return d
 }
+
+// nearest returns the value that a driver sets when it is asked for another: some
+// cameras have a default that is out of range, or between two steps.
+func (d *control) nearest(value int64) int64 {
+	if d.typ == ctrlTypeBitmask {
+		return value & d.max
+	}
+	value = min(max(value, d.min), d.max)
+	above := (uint64(value) - uint64(d.min)) % d.step
+	value -= int64(above)
+	if above >= d.step-above && uint64(d.max)-uint64(value) >= d.step {
+		value += int64(d.step)
+	}
+	return value
+}
+
+// hasDefault reports whether the control can be what the driver says is its default:
+// of some menus that is not an entry.
+func (d *control) hasDefault() bool { return d.allows(d.initial) }
 
 // menu lists the entries of a menu. Most have gaps.
 func (c *v4l2Camera) menu(d *control) []menuEntry {
@@ -265,7 +286,7 @@ func (d *control) allows(value int64) bool {
 func (d *control) word(word string) (value int64, ok bool) {
 	boolean := d.typ == ctrlTypeBoolean
 	switch {
-	case word == "default":
+	case word == "default" && d.hasDefault():
 		return d.initial, true
 	case boolean && (word == "on" || word == "true"):
 		return 1, true
@@ -288,7 +309,11 @@ func (d *control) choice() string {
 		for _, e := range d.menu {
 			entries = append(entries, fmt.Sprintf("%d (%s)", e.Index, e.Name))
 		}
-		return "one of " + strings.Join(entries, ", ")
+		choice := "one of " + strings.Join(entries, ", ")
+		if !d.hasDefault() {
+			choice += " (no default)"
+		}
+		return choice
 	case d.typ == ctrlTypeBoolean && d.initial == 0:
 		return "on or off (default off)"
 	case d.typ == ctrlTypeBoolean:

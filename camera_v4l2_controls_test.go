@@ -406,7 +406,7 @@ func TestV4L2Choices(t *testing.T) {
 	ch := openFake(t, k).choices()
 	got := fmt.Sprint(ch.Sizes, ch.Rates, ch.Encodes)
 	for _, d := range ch.Controls {
-		got += fmt.Sprintf("\n%s: %q %s %d-%d/%d %d (%d) %v %v %v", d.Name, d.Label, d.Type, d.Min, d.Max, d.Step, d.Value, d.Default, d.Menu, d.Inactive, d.ReadOnly)
+		got += fmt.Sprintf("\n%s: %q %s %d-%d/%d %d (%d) %v %v %v", d.Name, d.Label, d.Type, d.Min, d.Max, d.Step, d.Value, *d.Default, d.Menu, d.Inactive, d.ReadOnly)
 	}
 	want := `[640x480 320x180] [30 15] false
 brightness: "Brightness" int 0-255/1 128 (128) [] false false`

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"regexp"
@@ -62,5 +64,49 @@ func TestV4L2Rates(t *testing.T) {
 }
 
 // What is offered as the default of a control can be set: the value that the driver
+// would make of it, or none.
+func TestV4L2Default(t *testing.T) {
+	f := newFakeKernel()
+	f.controls = webcamControls()
+	f.control("brightness").initial = 300
+	f.control("contrast").initial = -63 // between two steps
+	f.control("white_balance_automatic").initial = 255
+	f.control("auto_exposure").initial = 2
+	f.control("iso_sensitivity").initial = -1
+	k, _, send := attachFake(t, f)
+	got := make(map[string]int64)
+	for _, d := range k.settings().Controls {
+		if d.Default == nil {
+			continue
+		}
+		got[d.Name] = *d.Default
+		if d.Name == "exposure_time_absolute" || d.ReadOnly {
+			continue // an automatic mode has it
+		}
+		for _, value := range []any{"default", *d.Default} { // from a script, from the page
+			body, _ := json.Marshal(map[string]any{"controls": map[string]any{d.Name: value}})
+			if answer := send(string(body)); !strings.HasPrefix(answer, "200 ") {
+				t.Errorf("%s: got %s", body, answer)
+			}
+		}
+		if value := f.control(d.Name).value; value != *d.Default {
+			t.Errorf("%s is %d, want %d", d.Name, value, *d.Default)
+		}
+	}
+	want := map[string]int64{
+		"brightness": 255, "contrast": -64, "white_balance_automatic": 1, "horizontal_flip": 0,
+		"exposure_time_absolute": 250, "exposure_dynamic_framerate": 0, "pixel_rate": 0, "offset": 0,
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the defaults are\n%v, want\n%v", got, want)
+	}
+	if got, want := send("auto_exposure=default"), "400 auto_exposure=default: must be one of 1 (Manual Mode), 3 (Aperture Priority Mode) (no default)"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := send("reset=1"); !strings.HasPrefix(got, "200 ") || f.control("auto_exposure").value != 3 {
+		t.Errorf("reset: got %s, auto_exposure=%d", got, f.control("auto_exposure").value)
+	}
+}
+
 // What a camera calls itself and its controls cannot do anything to a terminal or a
 // Each control has a name of its own by which it can be set, in whatever language its

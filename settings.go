@@ -217,7 +217,7 @@ func (k *keeper) defaults() []controlSetting {
 	for _, d := range k.choices.Controls {
 		one := controlSetting{d.Name, "default", true}
 		switch {
-		case d.ReadOnly || d.Value == d.Default:
+		case d.ReadOnly || d.Default == nil || d.Value == *d.Default:
 		case d.Type == "int":
 			numbers = append(numbers, one)
 		default:

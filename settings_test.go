@@ -48,8 +48,8 @@ func (c *knobCamera) choices() choices {
 	return choices{
 		Sizes: []string{"640x480", "320x240"}, Rates: []float64{10, 5}, Encodes: true,
 		Controls: []controlState{
-			{Name: "brightness", Label: "Brightness", Type: "int", Max: 255, Step: 1, Default: 128, Value: c.values["brightness"]},
-			{Name: "gain", Label: "Gain", Type: "int", Max: 9, Step: 1, Default: 1, Value: c.values["gain"]},
+			{Name: "brightness", Label: "Brightness", Type: "int", Max: 255, Step: 1, Default: new(int64(128)), Value: c.values["brightness"]},
+			{Name: "gain", Label: "Gain", Type: "int", Max: 9, Step: 1, Default: new(int64(1)), Value: c.values["gain"]},
 		},
 		check: c.check,
 	}
