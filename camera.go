@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A camera is one open device. It is used by one goroutine at a time.
@@ -97,6 +98,19 @@ func (i cameraInfo) String() string {
 // hundredths rounds a rate to what is shown of it, and chosen by: 29.97 frames per
 // second are 30000/1001 in truth.
 func hundredths(fps float64) float64 { return math.Round(100*fps) / 100 }
+
+// printable returns what a camera or a program says about itself, without what would
+// do something to a terminal or to the text around it: control characters, those that
+// turn the direction of what follows, and what is no UTF-8.
+func printable(text string) string {
+	visible := func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return -1
+	}
+	return strings.TrimSpace(strings.Map(visible, strings.ToValidUTF8(text, "?")))
+}
 
 // maxRate is more than any camera has, in frames per second.
 const maxRate = 240

@@ -154,7 +154,7 @@ func hasValue(typ uint32) bool {
 
 // describe returns the control that the driver has described.
 func (c *v4l2Camera) describe(q *v4l2QueryExtCtrl) control {
-	label := unix.ByteSliceToString(q.name[:])
+	label := driverText(q.name[:])
 	d := control{
 		id: q.id, typ: q.typ, flags: q.flags, label: label, name: controlName(label),
 		min: q.minimum, max: q.maximum, step: max(q.step, 1), initial: q.defaultValue,
@@ -197,7 +197,7 @@ func (c *v4l2Camera) menu(d *control) []menuEntry {
 		if c.ioctl(vidiocQueryMenu, unsafe.Pointer(&q)) != nil {
 			continue
 		}
-		name := unix.ByteSliceToString(q.name[:])
+		name := driverText(q.name[:])
 		if d.typ == ctrlTypeIntegerMenu {
 			name = strconv.FormatInt(int64(binary.NativeEndian.Uint64(q.name[:])), 10)
 		}

@@ -76,9 +76,13 @@ func (c *v4l2Capability) caps() uint32 {
 }
 
 // name returns what the camera calls itself.
-func (c *v4l2Capability) name() string { return unix.ByteSliceToString(c.card[:]) }
+func (c *v4l2Capability) name() string { return driverText(c.card[:]) }
 
-func (c *v4l2Capability) driverName() string { return unix.ByteSliceToString(c.driver[:]) }
+func (c *v4l2Capability) driverName() string { return driverText(c.driver[:]) }
+
+// driverText returns what a driver has written, up to the first zero byte. Some of it
+// comes from the camera as it is.
+func driverText(b []byte) string { return printable(unix.ByteSliceToString(b)) }
 
 // struct v4l2_fmtdesc
 type v4l2FmtDesc struct {
@@ -400,11 +404,25 @@ var requestNames = map[uintptr]string{
 	vidiocQueryDVTimings: "VIDIOC_QUERY_DV_TIMINGS",
 }
 
-// fourcc returns a pixel format as its four letters, "MJPG".
+// fourcc returns a pixel format as its four letters, "MJPG". One whose samples have
+// the high byte first comes out as v4l2-ctl prints it, "Y16 -BE" (v4l2_fourcc_be),
+// and what is no letter as the kernel does, as a point (%p4cc).
 func fourcc(code uint32) string {
-	letters := []byte{byte(code), byte(code >> 8), byte(code >> 16), byte(code >> 24)}
+	var letters []byte
+	for _, shift := range []int{0, 8, 16, 24} {
+		letter := byte(code &^ bigEndian >> shift)
+		if letter < ' ' || letter > '~' {
+			letter = '.'
+		}
+		letters = append(letters, letter)
+	}
+	if code&bigEndian != 0 {
+		return string(letters) + "-BE"
+	}
 	return strings.TrimRight(string(letters), " ")
 }
+
+const bigEndian = 1 << 31 // in a pixel format
 
 // fourccCode is the reverse of fourcc (v4l2_fourcc).
 func fourccCode(letters string) uint32 {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // attachFake has a keeper of the open camera of a kernel, which takes no pictures. The
@@ -109,4 +110,34 @@ func TestV4L2Default(t *testing.T) {
 }
 
 // What a camera calls itself and its controls cannot do anything to a terminal or a
+// log, and it is found again by that.
+func TestV4L2Printable(t *testing.T) {
+	f := newFakeKernel()
+	f.card = "\x1b[2J\u009bmHD\r\nWeb\xffcam \u202ebad\u4e2d\n"
+	f.driver = "\x07uvc\x7fvideo"
+	f.controls = []*fakeControl{
+		{id: idBrightness, typ: ctrlTypeInteger, name: "Bright\x1bness\u200f", max: 1},
+		{id: idAutoExposure, typ: ctrlTypeMenu, name: "Auto", max: 1, menu: map[uint32]string{0: "a\nb", 1: "\u061cc\xc3"}},
+	}
+	_, c, _ := attachFake(t, f)
+	if got, want := c.Info().String(), fakePath+" ([2JmHDWeb?cam bad中, uvcvideo): 320x180 MJPG at 30 fps"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	ch := c.choices()
+	if got, want := fmt.Sprint(ch.Controls[0].Label, ch.Controls[1].Menu), "Brightness[{0 ab} {1 c?}]"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	same, _ := sortByName(fakeBoard{"/dev/video3": f}, []string{"/dev/video3"}, c.Info().Name)
+	if len(same) != 1 {
+		t.Error("it is not found by its name")
+	}
+
+	f = newFakeKernel()
+	f.formats = []string{"Y16\xa0", "\x1b[2J", "YUY\xd6", "RGB3", "Y8"}
+	err := session(f, 0)
+	if err == nil || !strings.Contains(err.Error(), "the camera has Y16 -BE .[2J YUYV-BE RGB3 Y8,") || strings.ContainsFunc(err.Error(), unicode.IsControl) {
+		t.Errorf("got error %q", err)
+	}
+}
+
 // Each control has a name of its own by which it can be set, in whatever language its
