@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ type control struct {
 	typ   uint32 // ctrlTypeInteger and so on
 	flags uint32 // ctrlFlagReadOnly and so on
 	label string // "Exposure Time, Absolute"
-	name  string // as v4l2-ctl prints it: "exposure_time_absolute"
+	name  string // as v4l2-ctl prints it: "exposure_time_absolute"; no other has it
 
 	// The value, in which a bitmask has 32 bits and no sign.
 	min, max, initial int64
@@ -120,7 +121,9 @@ func (c *v4l2Camera) controls() ([]control, error) {
 		}
 		id = q.id
 		if q.flags&ctrlFlagDisabled == 0 && hasValue(q.typ) {
-			list = append(list, c.describe(&q))
+			d := c.describe(&q)
+			d.name = unusedName(d.name, list)
+			list = append(list, d)
 		}
 	}
 }
@@ -155,8 +158,9 @@ func hasValue(typ uint32) bool {
 // describe returns the control that the driver has described.
 func (c *v4l2Camera) describe(q *v4l2QueryExtCtrl) control {
 	label := driverText(q.name[:])
+	name := cmp.Or(controlName(label), fmt.Sprintf("control_%x", q.id)) // a label can be in Chinese
 	d := control{
-		id: q.id, typ: q.typ, flags: q.flags, label: label, name: controlName(label),
+		id: q.id, typ: q.typ, flags: q.flags, label: cmp.Or(label, name), name: name,
 		min: q.minimum, max: q.maximum, step: max(q.step, 1), initial: q.defaultValue,
 	}
 	if d.typ == ctrlTypeBitmask {
@@ -211,6 +215,16 @@ func (c *v4l2Camera) menu(d *control) []menuEntry {
 func controlName(name string) string {
 	between := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
 	return strings.Join(strings.FieldsFunc(strings.ToLower(name), between), "_")
+}
+
+// unusedName returns name, or with a number behind it if another control has it:
+// "brightness_2".
+func unusedName(name string, controls []control) string {
+	unused := name
+	for n := 2; slices.ContainsFunc(controls, func(d control) bool { return d.name == unused }); n++ {
+		unused = fmt.Sprintf("%s_%d", name, n)
+	}
+	return unused
 }
 
 // find returns the assignment that was given, to one of the controls.

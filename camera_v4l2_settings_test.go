@@ -141,3 +141,30 @@ func TestV4L2Printable(t *testing.T) {
 }
 
 // Each control has a name of its own by which it can be set, in whatever language its
+// label is.
+func TestV4L2ControlNames(t *testing.T) {
+	f := newFakeKernel()
+	labels := []string{"Brightness", "brightness", "亮度", "Brightness 2", "BRIGHTNESS", "", "--", "Control 980902"}
+	names := []string{"brightness", "brightness_2", "control_980902", "brightness_2_2", "brightness_3", "control_980905", "control_980906", "control_980902_2"}
+	for i, label := range labels {
+		f.controls = append(f.controls, &fakeControl{id: idBrightness + uint32(i), typ: ctrlTypeInteger, name: label, max: 255, step: 1})
+	}
+	k, c, send := attachFake(t, f)
+	var got []string
+	for _, d := range k.settings().Controls {
+		got = append(got, d.Name)
+		if d.Label == "" {
+			t.Errorf("%s has no label", d.Name)
+		}
+	}
+	if !slices.Equal(got, names) {
+		t.Errorf("got  %q\nwant %q", got, names)
+	}
+	for i, name := range names {
+		answer := send(fmt.Sprintf("%s=%d", name, i+1))
+		err := c.adjust([]controlSetting{{name: name, value: fmt.Sprint(100 + i)}}) // as -set does
+		if !strings.HasPrefix(answer, "200 ") || err != nil || f.controls[i].value != int64(100+i) {
+			t.Errorf("%s: got %.60s, error %v; the value is %d", name, answer, err, f.controls[i].value)
+		}
+	}
+}
