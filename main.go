@@ -40,12 +40,14 @@
 //
 // Settings last until the program ends; what is to last longer goes into the
 // flags. Only pages of porthole itself can change them, and programs that are
-// no browsers. {"controls":{"brightness":140}} sets a control, {"reset":true}
-// goes back to the flags and the camera's defaults.
+// no browsers. {"controls":{"brightness":140}} sets a control, {"fps":30} the rate
+// that is nearest, if it is within 1 %, like 29.97, and {"reset":true} goes back to
+// the flags and the camera's defaults.
 //
-// Controls of the camera have the names that v4l2-ctl prints. A value is a
-// number, on or off, an entry of a menu by its number or its name, or the word
-// default. All are checked before the first is set. If one is not there or
+// Controls of the camera have the names that v4l2-ctl prints; a second brightness
+// is brightness_2, and one whose label has no letters from a to z and no digits goes
+// by its number, like control_980900. A value is a number, on or off, an entry of a
+// menu by its number or its name, or the word default. All are checked before the first is set. If one is not there or
 // cannot be what it is to be, the camera is not opened: the log, the page and
 // /state say what is possible. They are set each time that the camera is
 // opened. Of the camera at the flat cable rotate=180, horizontal_flip and
