@@ -29,8 +29,6 @@ type fakeKernel struct {
 	largest      [2]uint32                  // if sizes are all even ones from 32x32 to this
 	intervals    []v4l2Fract                // of each size; none: not told
 	time64       bool                       // calls about buffers are with v4l2BufferTime64
-	colorspace   uint32                     // of each format
-	quantization uint32                     // of each format
 	grant        func(asked *v4l2PixFormat) // what S_FMT makes of it; nil: grants it
 	parm         v4l2CaptureParm            // as G_PARM has it
 	slowest      v4l2Fract                  // what S_PARM grants, unless it is zero
@@ -76,7 +74,6 @@ func newFakeKernel() *fakeKernel {
 		capabilities: capVideoCapture | capStreaming | capDeviceCaps,
 		deviceCaps:   capVideoCapture | capStreaming,
 		formats:      []string{"YUYV", "MJPG"},
-		colorspace:   colorspaceJPEG,
 		parm:         v4l2CaptureParm{capability: capTimePerFrame, timePerFrame: v4l2Fract{1, 25}},
 		buffers:      32,
 		size:         64 << 10,
@@ -242,7 +239,7 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 		}
 		pix := &(*v4l2Format)(arg).pix
 		pix.bytesPerLine = 2 * pix.width // what YUYV has
-		pix.priv, pix.colorspace, pix.quantization = pixFmtPrivMagic, k.colorspace, k.quantization
+		pix.priv, pix.colorspace = pixFmtPrivMagic, colorspaceJPEG
 		if k.grant != nil {
 			k.grant(pix)
 		}

@@ -96,7 +96,6 @@ func TestV4L2Range(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			k := newFakeKernel()
 			k.formats = []string{test.format}
-			k.colorspace, k.quantization = test.colorspace, test.quantization
 			r := newRawPicture(test.format, 64, 48, func(x, _, n int) uint8 {
 				switch {
 				case n > 0:
@@ -108,6 +107,7 @@ func TestV4L2Range(t *testing.T) {
 			})
 			k.grant = func(pix *v4l2PixFormat) {
 				pix.width, pix.height, pix.bytesPerLine = 64, 48, uint32(r.stride)
+				pix.colorspace, pix.quantization = test.colorspace, test.quantization
 				if test.old {
 					pix.priv = 0
 				}

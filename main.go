@@ -45,15 +45,15 @@
 // the flags and the camera's defaults.
 //
 // Controls of the camera have the names that v4l2-ctl prints; a second brightness
-// is brightness_2, and one whose label has no letters from a to z and no digits goes
-// by its number, like control_980900. A value is a number, on or off, an entry of a
-// menu by its number or its name, or the word default. All are checked before the first is set. If one is not there or
-// cannot be what it is to be, the camera is not opened: the log, the page and
-// /state say what is possible. They are set each time that the camera is
-// opened. Of the camera at the flat cable rotate=180, horizontal_flip and
-// vertical_flip can always be set. With -fps the camera is also told not to
-// take fewer pictures in the dark (exposure_dynamic_framerate=0, if it has
-// that), unless -set says otherwise.
+// is brightness_2, and one whose label has no letters from a to z and no digits
+// goes by its number, like control_980900. A value is a number, on or off, an
+// entry of a menu by its number or its name, or the word default. All are checked
+// before the first is set. If one is not there or cannot be what it is to be, the
+// camera is not opened: the log, the page and /state say what is possible. They
+// are set each time that the camera is opened. Of the camera at the flat cable
+// rotate=180, horizontal_flip and vertical_flip can always be set. With -fps the
+// camera is also told not to take fewer pictures in the dark
+// (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and
 // none of the older ones: a slow viewer sees fewer pictures, not late ones. Over a
