@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A camera is one open device. It is used by one goroutine at a time.
@@ -43,7 +45,7 @@ type talkative interface {
 // choices are what there is to choose of a camera.
 type choices struct {
 	Sizes    []string       `json:"sizes"`           // "640x480"; none: any
-	Rates    []float64      `json:"rates"`           // frames per second at this size; none: any
+	Rates    []float64      `json:"rates"`           // frames per second at this size, to hundredths; none: any
 	Encodes  bool           `json:"quality_applies"` // it is we, or its driver, who make the JPEGs
 	Controls []controlState `json:"controls"`
 
@@ -59,7 +61,7 @@ type controlState struct {
 	Min      int64       `json:"min"`
 	Max      int64       `json:"max"`
 	Step     uint64      `json:"step"`
-	Default  int64       `json:"default"`
+	Default  *int64      `json:"default,omitempty"` // nil: none that it can be
 	Value    int64       `json:"value"`
 	Menu     []menuEntry `json:"menu,omitempty"`
 	Inactive bool        `json:"inactive"` // an automatic mode has it
@@ -92,14 +94,31 @@ func (i cameraInfo) String() string {
 		text = fmt.Sprintf("%s (%s, %s)", i.Device, i.Name, i.Driver)
 	}
 	text += fmt.Sprintf(": %dx%d %s", i.Width, i.Height, i.Format)
-	if i.FPS > 0 {
-		text += fmt.Sprintf(" at %.4g fps", i.FPS)
+	if fps := hundredths(i.FPS); fps > 0 {
+		text += fmt.Sprintf(" at %v fps", fps)
 	}
 	return text
 }
 
 // label names the camera in a message: its device or, without one, its name.
 func (i cameraInfo) label() string { return cmp.Or(i.Device, i.Name) }
+
+// hundredths rounds a rate to what is shown of it, and chosen by: 29.97 frames per
+// second are 30000/1001 in truth.
+func hundredths(fps float64) float64 { return math.Round(100*fps) / 100 }
+
+// printable returns what a camera or a program says about itself, without what would
+// do something to a terminal or to the text around it: control characters, those that
+// turn the direction of what follows, and what is no UTF-8.
+func printable(text string) string {
+	visible := func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return -1
+	}
+	return strings.TrimSpace(strings.Map(visible, strings.ToValidUTF8(text, "?")))
+}
 
 // maxRate is more than any camera has, in frames per second.
 const maxRate = 240

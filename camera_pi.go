@@ -58,7 +58,7 @@ func piSensors() []string {
 		var chip string
 		var bus, address int
 		if n, _ := fmt.Sscanf(string(name), "%s %d-%x", &chip, &bus, &address); n == 3 {
-			sensors = append(sensors, strings.TrimSpace(string(name)))
+			sensors = append(sensors, printable(string(name)))
 		}
 	}
 	return sensors

@@ -58,6 +58,8 @@ func without(pattern string) map[string]string {
 func TestPiFound(t *testing.T) {
 	pc := without("model")
 	pc["firmware/devicetree/base/model"] = "Orange Pi Zero\x00"
+	strange := without("v4l-subdev0")
+	strange["class/video4linux/v4l-subdev0/name"] = "im\x1b[2Jx219 10-0010\n"
 	for _, test := range []struct {
 		name    string
 		camera  string
@@ -67,6 +69,7 @@ func TestPiFound(t *testing.T) {
 	}{
 		{"a Pi Zero", "auto", aPi, "rpicam-vid", "Raspberry Pi camera imx219"},
 		{"an older system", "auto", aPi, "libcamera-vid", "Raspberry Pi camera imx219"},
+		{"a sensor with control characters", "auto", strange, "rpicam-vid", "Raspberry Pi camera im[2Jx219"},
 		{"no sensor", "auto", without("v4l-subdev0"), "rpicam-vid", "no camera found at the flat cable of a Raspberry Pi"},
 		{"no sensor, asked for", "pi", without("v4l-subdev0"), "rpicam-vid", "Raspberry Pi camera"},
 		{"no program", "auto", aPi, "", "the camera at the flat cable needs rpicam-vid: sudo apt install rpicam-apps"},

@@ -275,9 +275,9 @@ func relay(r io.Reader, tell func(line string)) (last string) {
 	}
 }
 
-// plain makes a line fit for our log: without control characters, and without
-// the "[0:01:23.456789] [1234]" that libcamera puts before each, which would
-// make each a new one.
+// plain makes a line fit for our log: printable, and without the
+// "[0:01:23.456789] [1234]" that libcamera puts before each, which would make each
+// a new one.
 func plain(line string) string {
 	for strings.HasPrefix(line, "[") {
 		_, rest, found := strings.Cut(line, "]")
@@ -286,10 +286,5 @@ func plain(line string) string {
 		}
 		line = strings.TrimSpace(rest)
 	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(line, "?")))
+	return printable(line)
 }

@@ -41,8 +41,8 @@ func (c *v4l2Camera) sizes() (sizes []string) {
 	return sizes
 }
 
-// rates lists the rates that the format and size which are set can have, the
-// highest first.
+// rates lists the rates that the format and size which are set can have, to
+// hundredths, the highest first.
 func (c *v4l2Camera) rates() (rates []float64) {
 	for i := range uint32(maxSizes) {
 		ival := v4l2FrmIvalEnum{index: i, pixelFormat: c.pix.pixelFormat, width: c.pix.width, height: c.pix.height}
@@ -50,7 +50,10 @@ func (c *v4l2Camera) rates() (rates []float64) {
 		if err != nil || ival.typ != frmIvalTypeDiscrete {
 			break
 		}
-		rates = append(rates, ival.interval.rate())
+		rate := hundredths(ival.interval.rate())
+		if rate > 0 && rate <= maxRate && !slices.Contains(rates, rate) {
+			rates = append(rates, rate)
+		}
 	}
 	slices.Sort(rates)
 	slices.Reverse(rates)
@@ -66,12 +69,16 @@ func (d *control) state(value int64) controlState {
 	case d.typ == ctrlTypeBoolean:
 		kind = "bool"
 	}
-	return controlState{
+	s := controlState{
 		Name: d.name, Label: d.label, Type: kind,
-		Min: d.min, Max: d.max, Step: d.step, Default: d.initial, Value: value, Menu: d.menu,
+		Min: d.min, Max: d.max, Step: d.step, Value: value, Menu: d.menu,
 		Inactive: d.flags&ctrlFlagInactive != 0,
 		ReadOnly: d.flags&ctrlFlagReadOnly != 0, WriteOnly: d.flags&ctrlFlagWriteOnly != 0,
 	}
+	if d.hasDefault() {
+		s.Default = &d.initial
+	}
+	return s
 }
 
 // checkControls reports what is wrong with settings.

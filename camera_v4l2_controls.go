@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +26,7 @@ type control struct {
 	typ   uint32 // ctrlTypeInteger and so on
 	flags uint32 // ctrlFlagReadOnly and so on
 	label string // "Exposure Time, Absolute"
-	name  string // as v4l2-ctl prints it: "exposure_time_absolute"
+	name  string // as v4l2-ctl prints it: "exposure_time_absolute"; no other has it
 
 	// The value, in which a bitmask has 32 bits and no sign.
 	min, max, initial int64
@@ -122,7 +124,9 @@ func (c *v4l2Camera) controls() ([]control, error) {
 		}
 		id = q.id
 		if q.flags&ctrlFlagDisabled == 0 && hasValue(q.typ) {
-			list = append(list, c.describe(&q))
+			d := c.describe(&q)
+			d.name = unusedName(d.name, list)
+			list = append(list, d)
 		}
 	}
 	return list, nil
@@ -157,9 +161,10 @@ func hasValue(typ uint32) bool {
 
 // describe returns the control that the driver has described.
 func (c *v4l2Camera) describe(q *v4l2QueryExtCtrl) control {
-	label := unix.ByteSliceToString(q.name[:])
+	label := driverText(q.name[:])
+	name := cmp.Or(controlName(label), fmt.Sprintf("control_%x", q.id)) // a label can be in Chinese
 	d := control{
-		id: q.id, typ: q.typ, flags: q.flags, label: label, name: controlName(label),
+		id: q.id, typ: q.typ, flags: q.flags, label: cmp.Or(label, name), name: name,
 		min: q.minimum, max: q.maximum, step: max(q.step, 1), initial: q.defaultValue,
 	}
 	if d.typ == ctrlTypeBitmask {
@@ -167,9 +172,30 @@ func (c *v4l2Camera) describe(q *v4l2QueryExtCtrl) control {
 	}
 	if d.isMenu() {
 		d.menu = c.menu(&d)
+	} else {
+		d.initial = d.nearest(d.initial)
 	}
 	return d
 }
+
+// nearest returns the value that a driver sets when it is asked for another: some
+// cameras have a default that is out of range, or between two steps.
+func (d *control) nearest(value int64) int64 {
+	if d.typ == ctrlTypeBitmask {
+		return value & d.max
+	}
+	value = min(max(value, d.min), d.max)
+	above := (uint64(value) - uint64(d.min)) % d.step
+	value -= int64(above)
+	if above >= d.step-above && uint64(d.max)-uint64(value) >= d.step {
+		value += int64(d.step)
+	}
+	return value
+}
+
+// hasDefault reports whether the control can be what the driver says is its default:
+// of some menus that is not an entry.
+func (d *control) hasDefault() bool { return d.allows(d.initial) }
 
 // menu lists the entries of a menu. Most have gaps.
 func (c *v4l2Camera) menu(d *control) []menuEntry {
@@ -179,7 +205,7 @@ func (c *v4l2Camera) menu(d *control) []menuEntry {
 		if c.ioctl(vidiocQueryMenu, unsafe.Pointer(&q)) != nil {
 			continue
 		}
-		name := unix.ByteSliceToString(q.name[:])
+		name := driverText(q.name[:])
 		if d.typ == ctrlTypeIntegerMenu {
 			name = strconv.FormatInt(int64(binary.NativeEndian.Uint64(q.name[:])), 10)
 		}
@@ -193,6 +219,16 @@ func (c *v4l2Camera) menu(d *control) []menuEntry {
 func controlName(name string) string {
 	between := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
 	return strings.Join(strings.FieldsFunc(strings.ToLower(name), between), "_")
+}
+
+// unusedName returns name, or with a number behind it if another control has it:
+// "brightness_2".
+func unusedName(name string, controls []control) string {
+	unused := name
+	for n := 2; slices.ContainsFunc(controls, func(d control) bool { return d.name == unused }); n++ {
+		unused = fmt.Sprintf("%s_%d", name, n)
+	}
+	return unused
 }
 
 // find returns the assignment that was given, to one of the controls.
@@ -233,10 +269,24 @@ func (d *control) isMenu() bool {
 // parse returns the value that a text stands for: a number or, if there is no
 // such one, a word. The entries of an integer menu are both.
 func (d *control) parse(text string) (value int64, ok bool) {
-	if n, err := strconv.ParseInt(text, 0, 64); err == nil && d.allows(n) {
+	if n, ok := wholeNumber(text); ok && d.allows(n) {
 		return n, true
 	}
 	return d.word(strings.ToLower(text))
+}
+
+// wholeNumber returns the whole number that a text is, also one that programs have
+// made a fraction or a power of ten of: "140.0", "1.4e2".
+func wholeNumber(text string) (n int64, ok bool) {
+	if n, err := strconv.ParseInt(text, 0, 64); err == nil {
+		return n, true
+	}
+	const exact = 1 << 53 // up to here a float64 is
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > exact {
+		return 0, false
+	}
+	return int64(f), true
 }
 
 // allows reports whether the control can have a value.
@@ -254,7 +304,7 @@ func (d *control) allows(value int64) bool {
 func (d *control) word(word string) (value int64, ok bool) {
 	boolean := d.typ == ctrlTypeBoolean
 	switch {
-	case word == "default":
+	case word == "default" && d.hasDefault():
 		return d.initial, true
 	case boolean && (word == "on" || word == "true"):
 		return 1, true
@@ -277,7 +327,11 @@ func (d *control) choice() string {
 		for _, e := range d.menu {
 			entries = append(entries, fmt.Sprintf("%d (%s)", e.Index, e.Name))
 		}
-		return "one of " + strings.Join(entries, ", ")
+		choice := "one of " + strings.Join(entries, ", ")
+		if !d.hasDefault() {
+			choice += " (no default)"
+		}
+		return choice
 	case d.typ == ctrlTypeBoolean && d.initial == 0:
 		return "on or off (default off)"
 	case d.typ == ctrlTypeBoolean:

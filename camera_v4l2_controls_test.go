@@ -79,6 +79,9 @@ func TestV4L2Set(t *testing.T) {
 		{"brightness=255 contrast=-64", "brightness=255 contrast=-64"},
 		{"brightness=1 brightness=2", "brightness=2"},
 		{"Brightness=0x10", "brightness=16"},
+		{"brightness=140.0", "brightness=140"}, // as programs write a number that may have been a fraction
+		{"brightness=1.4e2 contrast=-64.0", "brightness=140 contrast=-64"},
+		{"auto_exposure=1.0 horizontal_flip=1.0", "horizontal_flip=1 auto_exposure=1"},
 		{"brightness=1 brightness=default", ""},
 		{"white_balance_automatic=off horizontal_flip=on", "white_balance_automatic=0 horizontal_flip=1"},
 		{"white_balance_automatic=False horizontal_flip=TRUE", "white_balance_automatic=0 horizontal_flip=1"},
@@ -125,6 +128,9 @@ func TestV4L2SetWrong(t *testing.T) {
 		{"brightness=-1", "brightness=-1: must be from 0 to 255 in steps of 1 (default 128)"},
 		{"brightness=on", "brightness=on: must be from 0 to 255 in steps of 1 (default 128)"},
 		{"brightness=1.5", "brightness=1.5: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"brightness=-1e-9", "brightness=-1e-9: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"brightness=inf", "brightness=inf: must be from 0 to 255 in steps of 1 (default 128)"},
+		{"offset=1e19", "offset=1e19: must be from -9223372036854775808 to 9223372036854775807 in steps of 1 (default 0)"},
 		{"brightness=4294967296", "brightness=4294967296: must be from 0 to 255 in steps of 1 (default 128)"},
 		{"brightness=99999999999999999999", "brightness=99999999999999999999: must be from 0 to 255 in steps of 1 (default 128)"},
 		{"contrast=1", "contrast=1: must be from -64 to 64 in steps of 8 (default -8)"},
@@ -400,7 +406,7 @@ func TestV4L2Choices(t *testing.T) {
 	ch := openFake(t, k).choices()
 	got := fmt.Sprint(ch.Sizes, ch.Rates, ch.Encodes)
 	for _, d := range ch.Controls {
-		got += fmt.Sprintf("\n%s: %q %s %d-%d/%d %d (%d) %v %v %v", d.Name, d.Label, d.Type, d.Min, d.Max, d.Step, d.Value, d.Default, d.Menu, d.Inactive, d.ReadOnly)
+		got += fmt.Sprintf("\n%s: %q %s %d-%d/%d %d (%d) %v %v %v", d.Name, d.Label, d.Type, d.Min, d.Max, d.Step, d.Value, *d.Default, d.Menu, d.Inactive, d.ReadOnly)
 	}
 	want := `[640x480 320x180] [30 15] false
 brightness: "Brightness" int 0-255/1 128 (128) [] false false`

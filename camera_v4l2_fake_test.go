@@ -301,6 +301,7 @@ func (k *fakeKernel) serve(request uintptr, arg unsafe.Pointer) error {
 			return unix.EINVAL
 		}
 		pix.bytesPerLine = 2 * pix.width // what YUYV has
+		pix.priv, pix.colorspace = pixFmtPrivMagic, colorspaceJPEG
 		if k.grant != nil {
 			k.grant(pix)
 		}

@@ -118,7 +118,7 @@ func (c *v4l2Camera) granted(pix v4l2PixFormat, want settings) {
 	c.info.Width = int(pix.width)
 	c.info.Height = int(pix.height)
 	if c.info.Format != "MJPG" && c.info.Format != "JPEG" {
-		c.encoder = newEncoder(c.info.Format, c.info.Width, c.info.Height, int(pix.bytesPerLine), want.quality)
+		c.encoder = newEncoder(c.info.Format, c.info.Width, c.info.Height, int(pix.bytesPerLine), want.quality, pix.limitedRange())
 		c.info.Width = c.encoder.width
 	}
 }

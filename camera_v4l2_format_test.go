@@ -71,6 +71,60 @@ func TestV4L2NearestRate(t *testing.T) {
 	}
 }
 
+// Black and white are in the JPEG what they are in the range that the driver says.
+func TestV4L2Range(t *testing.T) {
+	const full, limited, srgb = 1, quantizationLimited, 8 // V4L2_QUANTIZATION_FULL_RANGE, V4L2_COLORSPACE_SRGB
+	tests := []struct {
+		name                     string
+		format                   string
+		colorspace, quantization uint32
+		old                      bool  // kernel, in whose structure that is not yet
+		black, white             uint8 // in the JPEG, of 16 and 235
+	}{
+		{"USB camera", "YUYV", srgb, quantizationDefault, false, 0, 255},
+		{"television", "UYVY", 1, quantizationDefault, false, 0, 255}, // V4L2_COLORSPACE_SMPTE170M
+		{"not told", "NV12", 0, quantizationDefault, false, 0, 255},
+		{"limited", "YU12", colorspaceJPEG, limited, false, 0, 255},
+		{"colours of JPEG", "YUYV", colorspaceJPEG, quantizationDefault, false, 16, 235},
+		{"full", "YUYV", srgb, full, false, 16, 235},
+		{"infrared", "GREY", srgb, quantizationDefault, false, 16, 235},
+		{"grey, limited", "GREY", srgb, limited, false, 0, 255},
+		{"old kernel", "YUYV", srgb, full, true, 0, 255},
+		{"old kernel, grey", "GREY", srgb, limited, true, 16, 235},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := newFakeKernel()
+			k.formats = []string{test.format}
+			r := newRawPicture(test.format, 64, 48, func(x, _, n int) uint8 {
+				switch {
+				case n > 0:
+					return 128
+				case x < 32:
+					return 16
+				}
+				return 235
+			})
+			k.grant = func(pix *v4l2PixFormat) {
+				pix.width, pix.height, pix.bytesPerLine = 64, 48, uint32(r.stride)
+				pix.colorspace, pix.quantization = test.colorspace, test.quantization
+				if test.old {
+					pix.priv = 0
+				}
+			}
+			k.shows(r.data)
+			picture, err := captureOne(openFake(t, k))
+			if err != nil {
+				t.Fatal(err)
+			}
+			luma := decoded(t, picture)[0]
+			if apart(luma[0], test.black) > 1 || apart(luma[63], test.white) > 1 {
+				t.Errorf("black is %d and white %d, want %d and %d", luma[0], luma[63], test.black, test.white)
+			}
+		})
+	}
+}
+
 // A kernel for 32 bit without 32-bit time has another layout for buffers.
 func TestV4L2Time64(t *testing.T) {
 	if !timeIs32 {

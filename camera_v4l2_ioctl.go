@@ -18,6 +18,11 @@ const (
 	memoryMmap          = 1 // V4L2_MEMORY_MMAP
 	fieldAny            = 0 // V4L2_FIELD_ANY
 
+	colorspaceJPEG      = 7          // V4L2_COLORSPACE_JPEG
+	quantizationDefault = 0          // V4L2_QUANTIZATION_DEFAULT
+	quantizationLimited = 2          // V4L2_QUANTIZATION_LIM_RANGE
+	pixFmtPrivMagic     = 0xfeedcafe // V4L2_PIX_FMT_PRIV_MAGIC
+
 	capVideoCapture       = 0x00000001 // V4L2_CAP_VIDEO_CAPTURE
 	capVideoCaptureMplane = 0x00001000 // V4L2_CAP_VIDEO_CAPTURE_MPLANE
 	capVideoM2MMplane     = 0x00004000 // V4L2_CAP_VIDEO_M2M_MPLANE
@@ -76,12 +81,16 @@ func (c *v4l2Capability) caps() uint32 {
 }
 
 // name returns what the camera calls itself.
-func (c *v4l2Capability) name() string { return unix.ByteSliceToString(c.card[:]) }
+func (c *v4l2Capability) name() string { return driverText(c.card[:]) }
 
 // bus tells where the device is connected: "usb-3f980000.usb-1.2".
-func (c *v4l2Capability) bus() string { return unix.ByteSliceToString(c.busInfo[:]) }
+func (c *v4l2Capability) bus() string { return driverText(c.busInfo[:]) }
 
-func (c *v4l2Capability) driverName() string { return unix.ByteSliceToString(c.driver[:]) }
+func (c *v4l2Capability) driverName() string { return driverText(c.driver[:]) }
+
+// driverText returns what a driver has written, up to the first zero byte. Some of it
+// comes from the camera as it is.
+func driverText(b []byte) string { return printable(unix.ByteSliceToString(b)) }
 
 // struct v4l2_fmtdesc
 type v4l2FmtDesc struct {
@@ -103,11 +112,22 @@ type v4l2PixFormat struct {
 	bytesPerLine uint32
 	sizeImage    uint32 // bytes
 	colorspace   uint32
-	priv         uint32
+	priv         uint32 // pixFmtPrivMagic, or else what follows means nothing
 	flags        uint32
 	ycbcrEnc     uint32
 	quantization uint32
 	xferFunc     uint32
+}
+
+// limitedRange reports whether luminance goes from 16 to 235 only. What the driver
+// leaves to the colour space is so in all but JPEG's (V4L2_MAP_QUANTIZATION_DEFAULT).
+// GREY, for which the kernel says the same, comes from cameras for infrared and from
+// sensors in truth, which use all values: there the driver must say it.
+func (p *v4l2PixFormat) limitedRange() bool {
+	if p.priv == pixFmtPrivMagic && p.quantization != quantizationDefault {
+		return p.quantization == quantizationLimited
+	}
+	return p.colorspace != colorspaceJPEG && fourcc(p.pixelFormat) != "GREY"
 }
 
 // struct v4l2_format: the union in it has pointers, and their alignment.
@@ -398,11 +418,25 @@ var requestNames = map[uintptr]string{
 	vidiocQueryDVTimings: "VIDIOC_QUERY_DV_TIMINGS",
 }
 
-// fourcc returns a pixel format as its four letters, "MJPG".
+// fourcc returns a pixel format as its four letters, "MJPG". One whose samples have
+// the high byte first comes out as v4l2-ctl prints it, "Y16 -BE" (v4l2_fourcc_be),
+// and what is no letter as the kernel does, as a point (%p4cc).
 func fourcc(code uint32) string {
-	letters := []byte{byte(code), byte(code >> 8), byte(code >> 16), byte(code >> 24)}
+	var letters []byte
+	for _, shift := range []int{0, 8, 16, 24} {
+		letter := byte(code &^ bigEndian >> shift)
+		if letter < ' ' || letter > '~' {
+			letter = '.'
+		}
+		letters = append(letters, letter)
+	}
+	if code&bigEndian != 0 {
+		return string(letters) + "-BE"
+	}
 	return strings.TrimRight(string(letters), " ")
 }
+
+const bigEndian = 1 << 31 // in a pixel format
 
 // fourccCode is the reverse of fourcc (v4l2_fourcc).
 func fourccCode(letters string) uint32 {

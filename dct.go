@@ -66,12 +66,11 @@ func transformRows(block *[64]int32) (columns int) {
 		// instructions of the whole encoder on ARMv6, and costs a hundredth where
 		// there are none.
 		if d0 == 0 && d1 == 0 && d2 == 0 && d3 == 0 && a0 == a1 && a0 == a2 && a0 == a3 {
-			*s = [8]int32{(4*a0 - 8*128) << rowBits}
+			*s = [8]int32{4 * a0 << rowBits}
 			continue
 		}
 		columns = 8
 		s[0], s[2], s[4], s[6] = even(a0, a1, a2, a3, rowBits)
-		s[0] -= 8 * 128 << rowBits // samples are from -128 on
 		z0, z1, z2 := odd(d0, d1, d2, d3, rowBits)
 		d0 <<= rowBits
 		s[1], s[7] = d0+z1+z2, d0+z1-z2
@@ -80,12 +79,33 @@ func transformRows(block *[64]int32) (columns int) {
 	return columns
 }
 
-// A quantizer divides coefficients by the steps of a quantization table.
+// A sampleRange is the range of the samples of a raw picture. In a JPEG they are
+// 0 to 255 (JFIF 1.02): (sample-middle)*gain is what it has, less 128.
+type sampleRange struct {
+	middle float64 // between the darkest sample and the brightest
+	gain   float64
+}
+
+var (
+	fullRange = sampleRange{128, 1}
+
+	// Of television (ITU-R BT.601): black is 16 and white 235, and chrominance goes
+	// from 16 to 240. What is beyond that is as black or white in the JPEG.
+	limitedLuma   = sampleRange{16 + 128*219./255, 255. / 219}
+	limitedChroma = sampleRange{128, 255. / 224}
+)
+
+// A quantizer divides coefficients by the steps of a quantization table. It also
+// brings samples to the range that they have in a JPEG, at no cost.
 type quantizer struct {
 	steps [64]byte // in zig-zag order
 
-	// By column and row, 1<<quantizerBits / (step * scale).
+	// By column and row, 1<<quantizerBits * gain / (step * scale).
 	factors [8][8]int32
+
+	// The first coefficient of a block that has only middle samples, before it is
+	// divided: it is to be zero.
+	level int32
 
 	// For each column, of which sum of its values all coefficients are zero.
 	limits [8]int32
@@ -97,19 +117,19 @@ const quantizerBits = 20
 
 // newQuantizer scales a table as everyone does, so that a quality means the
 // same everywhere: 50 leaves it as it is, 100 makes all steps 1.
-func newQuantizer(table *[8][8]int, quality int) *quantizer {
+func newQuantizer(table *[8][8]int, quality int, r sampleRange) *quantizer {
 	quality = min(max(quality, 1), 100)
 	percent := 200 - 2*quality
 	if quality < 50 {
 		percent = 5000 / quality
 	}
-	q := &quantizer{}
+	q := &quantizer{level: int32(math.Round(64 * r.middle * (1 << rowBits)))}
 	for u := range 8 {
 		limit := math.Inf(1)
 		for v := range 8 {
 			step := min(max((table[v][u]*percent+50)/100, 1), 255)
 			q.steps[zigzag[u][v]] = byte(step)
-			scale := float64(step) * dctScale(u) * dctScale(v) * (1 << rowBits)
+			scale := float64(step) * dctScale(u) * dctScale(v) * (1 << rowBits) / r.gain
 			q.factors[u][v] = int32(math.Round(1 << quantizerBits / scale))
 			// No value has more than half its size in a result (T.81, A.3.3),
 			// times the scale; and half a step rounds to zero.
@@ -138,6 +158,10 @@ func (q *quantizer) quantize(c *coefficients, block *[64]int32, columns int) {
 	for u := range columns {
 		s := (*[57]int32)(block[u:])
 		s0, s1, s2, s3, s4, s5, s6, s7 := s[0], s[8], s[16], s[24], s[32], s[40], s[48], s[56]
+		level := q.level
+		if u > 0 {
+			level = 0
+		}
 		// Fine detail is often too faint to be kept. To look first saves 12 % of
 		// the encoder's instructions on ARMv6 with smooth pictures, 3 to 5 % with
 		// photographs, and costs 1 % with the noise of a dark room.
@@ -150,7 +174,7 @@ func (q *quantizer) quantize(c *coefficients, block *[64]int32, columns int) {
 		}
 		f, z := &q.factors[u], &zigzag[u]
 		r0, r2, r4, r6 := even(s0+s7, s1+s6, s2+s5, s3+s4, 0)
-		c.put(z[0], r0*f[0])
+		c.put(z[0], (r0-level)*f[0])
 		c.put(z[2], r2*f[2])
 		c.put(z[4], r4*f[4])
 		c.put(z[6], r6*f[6])
@@ -161,6 +185,9 @@ func (q *quantizer) quantize(c *coefficients, block *[64]int32, columns int) {
 		c.put(z[5], (d0-z1+z0)*f[5])
 		c.put(z[7], (d0+z1-z2)*f[7])
 	}
+	// Samples beyond black and white could make it 1202; the difference to that of
+	// another block has 11 bits and a sign (T.81, F.1.2.1).
+	c.values[0] = min(max(c.values[0], -1024), 1023)
 }
 
 // put rounds a coefficient that has quantizerBits behind the point, and puts it

@@ -21,19 +21,27 @@ var cosines = func() (c [8][8]float64) {
 }()
 
 // exact returns a coefficient of a block, not quantized.
-func exact(block *[64]int32, u, v int) (sum float64) {
+func exact(block *[64]int32, r sampleRange, u, v int) (sum float64) {
 	for i, s := range block {
-		sum += float64(s-128) * cosines[u][i%8] * cosines[v][i/8]
+		sum += (float64(s) - r.middle) * r.gain * cosines[u][i%8] * cosines[v][i/8]
 	}
 	return sum
 }
 
 // What is quantized is as near to the exact coefficients as there are steps,
-// and never far beyond: nothing overflows, and what is skipped is zero.
+// and never far beyond: nothing overflows, and what is skipped is zero. None is more
+// than a JPEG can have.
 func TestQuantize(t *testing.T) {
-	for _, table := range []*[8][8]int{&lumaSteps, &chromaSteps} {
-		for quality := 1; quality <= 100; quality += 11 {
-			q := newQuantizer(table, quality)
+	tests := []struct {
+		table *[8][8]int
+		sampleRange
+	}{
+		{&lumaSteps, fullRange}, {&chromaSteps, fullRange},
+		{&lumaSteps, limitedLuma}, {&chromaSteps, limitedChroma},
+	}
+	for _, test := range tests {
+		for quality := 1; quality <= 100; quality += 3 {
+			q := newQuantizer(test.table, quality, test.sampleRange)
 			for i, block := range hardBlocks() {
 				var c coefficients
 				transformed := block
@@ -45,9 +53,12 @@ func TestQuantize(t *testing.T) {
 						if c.nonzero[at/32]<<(at%32)>>31 == 0 {
 							got = 0
 						}
-						want := exact(&block, u, v) / float64(q.steps[at])
+						want := exact(&block, test.sampleRange, u, v) / float64(q.steps[at])
+						if at == 0 {
+							want = min(max(want, -1024), 1023)
+						}
 						if off := math.Abs(float64(got) - want); off > 0.7 {
-							t.Fatalf("quality %d, block %d, column %d, row %d: got %d, want %.2f", quality, i, u, v, got, want)
+							t.Fatalf("%v, quality %d, block %d, column %d, row %d: got %d, want %.2f", test.sampleRange, quality, i, u, v, got, want)
 						}
 					}
 				}

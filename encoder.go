@@ -50,7 +50,8 @@ const stripsPerCore = 4
 
 // newEncoder returns an encoder for the V4L2 pixel format fourcc, or nil if
 // it knows none. A row takes stride bytes, in planar formats one of luminance.
-func newEncoder(fourcc string, width, height, stride, quality int) *encoder {
+// Samples have the limited range of television, or the full range of JPEGs.
+func newEncoder(fourcc string, width, height, stride, quality int, limited bool) *encoder {
 	row := width
 	if fourcc == "YUYV" || fourcc == "UYVY" {
 		row = 2 * width
@@ -68,7 +69,7 @@ func newEncoder(fourcc string, width, height, stride, quality int) *encoder {
 		return e
 	}
 	e.length = length
-	e.setComponents(planes, quality)
+	e.setComponents(planes, quality, limited)
 	e.cutStrips(runtime.GOMAXPROCS(0))
 	e.header = e.appendHeader(nil)
 	e.help = func() {
@@ -85,17 +86,21 @@ func (e *encoder) possible(stride int) bool {
 	return e.width > 0 && e.width <= most && e.height > 0 && e.height <= most && stride <= 1<<30/e.height
 }
 
-func (e *encoder) setComponents(planes []plane, quality int) {
+func (e *encoder) setComponents(planes []plane, quality int, limited bool) {
+	lumaRange, chromaRange := fullRange, fullRange
+	if limited {
+		lumaRange, chromaRange = limitedLuma, limitedChroma
+	}
 	codes := parseHuffmanTables(huffmanTables)
 	e.components = []component{{
 		plane: planes[0], across: 1, down: 1, table: 0,
-		quantizer: newQuantizer(&lumaSteps, quality), dc: &codes[0], ac: &codes[1],
+		quantizer: newQuantizer(&lumaSteps, quality, lumaRange), dc: &codes[0], ac: &codes[1],
 	}}
 	size := 8
 	if len(planes) > 1 {
 		e.components[0].across, e.components[0].down = 2, 2
 		size = 16
-		chroma := newQuantizer(&chromaSteps, quality)
+		chroma := newQuantizer(&chromaSteps, quality, chromaRange)
 		for _, p := range planes[1:] {
 			e.components = append(e.components, component{
 				plane: p, across: 1, down: 1, table: 1,

@@ -62,7 +62,7 @@ func (r rawPicture) image() image.Image {
 func (r rawPicture) encode(t testing.TB, quality, cores int) []byte {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-	got, err := newEncoder(r.format, r.width, r.height, r.stride, quality).appendEncoded(nil, r.data)
+	got, err := newEncoder(r.format, r.width, r.height, r.stride, quality, false).appendEncoded(nil, r.data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestEncodeAllocs(t *testing.T) {
 		for _, format := range rawFormats {
 			r := newRawPicture(format, 320, 240, testPictures(t)["page"])
 			previous := runtime.GOMAXPROCS(cores)
-			e := newEncoder(format, r.width, r.height, r.stride, 80)
+			e := newEncoder(format, r.width, r.height, r.stride, 80, false)
 			runtime.GOMAXPROCS(previous)
 			dst := make([]byte, 0, len(r.data))
 			if got := testing.AllocsPerRun(20, func() { e.appendEncoded(dst, r.data) }); got != 0 {
@@ -338,7 +338,7 @@ func BenchmarkEncode(b *testing.B) {
 	for _, format := range rawFormats {
 		r := newRawPicture(format, 640, 480, testPictures(b)["page"])
 		b.Run(format, func(b *testing.B) {
-			e := newEncoder(format, r.width, r.height, r.stride, 80)
+			e := newEncoder(format, r.width, r.height, r.stride, 80, false)
 			dst := make([]byte, 0, len(r.data))
 			b.ReportAllocs()
 			b.SetBytes(int64(len(r.data)))
@@ -363,9 +363,9 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkEncodeCores(b *testing.B) {
 	r := newRawPicture("YUYV", 640, 480, testPictures(b)["page"])
 	cores := runtime.GOMAXPROCS(1)
-	one := newEncoder(r.format, r.width, r.height, r.stride, 80)
+	one := newEncoder(r.format, r.width, r.height, r.stride, 80, false)
 	runtime.GOMAXPROCS(cores)
-	all := newEncoder(r.format, r.width, r.height, r.stride, 80)
+	all := newEncoder(r.format, r.width, r.height, r.stride, 80, false)
 	dst := make([]byte, 0, len(r.data))
 	var times []float64
 	for b.Loop() {

@@ -12,6 +12,11 @@ type huffmanCodes [256]uint32
 // symbolBits is how many bits a symbol can make: a code of 16, and 10.
 const symbolBits = 26
 
+// maxBits is how many bits of a coefficient, if it is not the first of its block, can
+// go with a symbol (T.81, F.1.2.2). Samples beyond black and white, of pictures with
+// the range of television, can make it 1188, which has one more.
+const maxBits = 10
+
 // Symbols without a coefficient.
 const (
 	endOfBlock   = 0x00 // the others are zeros
@@ -113,6 +118,10 @@ func (w *bitWriter) block(c *coefficients, dc, ac *huffmanCodes) {
 			unused := bits.LeadingZeros32(uint32(v ^ sign - sign))
 			low := uint32(v+sign) << uint8(unused) >> uint8(unused)
 			code := codes[(zeros<<4|(32-unused))&0xff]
+			if code == 0 { // more than a JPEG can have
+				code = codes[(zeros<<4|maxBits)&0xff]
+				low = uint32(sign+1) * (1<<maxBits - 1)
+			}
 			w.put(code&(1<<symbolBits-1)|low, code>>symbolBits)
 			codes = ac
 		}

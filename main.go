@@ -31,7 +31,9 @@
 // Without one it is the first V4L2 capture device that gives a picture: a USB
 // camera, any other that the kernel has a driver for, or a receiver of HDMI or
 // analog television, which takes the signal that comes in. JPEG is passed on as
-// the camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded.
+// the camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded,
+// and black and white of the range of television (16 and 235) become those of
+// JPEGs.
 // Without a camera three pictures of our own are played, until one is plugged
 // in. It is opened when the first viewer comes and released when the last has
 // been gone for a while. A camera that is unplugged, busy or stuck is tried
@@ -43,18 +45,20 @@
 //
 // Settings last until the program ends; what is to last longer goes into the
 // flags. Only pages of porthole itself can change them, and programs that are
-// no browsers. {"controls":{"brightness":140}} sets a control, {"reset":true}
-// goes back to the flags and the camera's defaults.
+// no browsers. {"controls":{"brightness":140}} sets a control, {"fps":30} the rate
+// that is nearest, if it is within 1 %, like 29.97, and {"reset":true} goes back to
+// the flags and the camera's defaults.
 //
-// Controls of the camera have the names that v4l2-ctl prints. A value is a
-// number, on or off, an entry of a menu by its number or its name, or the word
-// default. All are checked before the first is set. If one is not there or
-// cannot be what it is to be, the camera is not opened: the log, the page and
-// /state say what is possible. They are set each time that the camera is
-// opened. Of the camera at the flat cable rotate=180, horizontal_flip and
-// vertical_flip can always be set. With -fps the camera is also told not to
-// take fewer pictures in the dark (exposure_dynamic_framerate=0, if it has
-// that), unless -set says otherwise.
+// Controls of the camera have the names that v4l2-ctl prints; a second brightness
+// is brightness_2, and one whose label has no letters from a to z and no digits
+// goes by its number, like control_980900. A value is a number, on or off, an
+// entry of a menu by its number or its name, or the word default. All are checked
+// before the first is set. If one is not there or cannot be what it is to be, the
+// camera is not opened: the log, the page and /state say what is possible. They
+// are set each time that the camera is opened. Of the camera at the flat cable
+// rotate=180, horizontal_flip and vertical_flip can always be set. With -fps the
+// camera is also told not to take fewer pictures in the dark
+// (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and
 // none of the older ones: a slow viewer sees fewer pictures, not late ones. Over a

@@ -138,7 +138,7 @@ func TestEncode(t *testing.T) {
 		for _, test := range tests {
 			t.Run(format+" "+test.name, func(t *testing.T) {
 				stride := rawStride(format, test.width) + test.more
-				e := newEncoder(format, test.width, test.height, stride, 95)
+				e := newEncoder(format, test.width, test.height, stride, 95, false)
 				dst := []byte("before")
 				for shift := range 3 { // the encoder is used again and again
 					s := scene{test.width, test.height, 5 * shift}
@@ -160,7 +160,7 @@ func TestEncodeTooShort(t *testing.T) {
 	for _, format := range rawFormats {
 		s := scene{width: 64, height: 31}
 		stride := rawStride(format, s.width) + 6
-		e := newEncoder(format, s.width, s.height, stride, 80)
+		e := newEncoder(format, s.width, s.height, stride, 80, false)
 		raw := s.draw(format, stride)
 		for _, n := range []int{0, 1, stride, len(raw) / 2, len(raw) - 1} {
 			got, err := e.appendEncoded([]byte("before"), raw[:n])
@@ -188,7 +188,7 @@ func TestEncodeRandom(t *testing.T) {
 	for range 2000 {
 		format = rawFormats[random.IntN(len(rawFormats))]
 		width, height, stride = random.IntN(70), random.IntN(70), random.IntN(200)
-		e := newEncoder(format, width, height, stride, 80)
+		e := newEncoder(format, width, height, stride, 80, false)
 		for _, n := range []int{e.length, e.length + 1, random.IntN(len(raw))} {
 			e.appendEncoded(nil, raw[:n])
 		}
@@ -205,7 +205,7 @@ func TestEncoderSize(t *testing.T) {
 			if format == "GREY" && size.width == 1 {
 				continue
 			}
-			e := newEncoder(format, size.width, size.height, size.stride, 80)
+			e := newEncoder(format, size.width, size.height, size.stride, 80, false)
 			got, err := e.appendEncoded([]byte("before"), make([]byte, 1<<16))
 			if err == nil || errors.Is(err, errDamaged) || string(got) != "before" {
 				t.Errorf("%s, %v: got %d bytes, error %v; want none added, another error", format, size, len(got), err)
@@ -216,7 +216,7 @@ func TestEncoderSize(t *testing.T) {
 
 func TestEncoderUnknown(t *testing.T) {
 	for _, format := range []string{"MJPG", "H264", "Y16", ""} {
-		if e := newEncoder(format, 64, 48, 128, 80); e != nil {
+		if e := newEncoder(format, 64, 48, 128, 80, false); e != nil {
 			t.Errorf("%q: got an encoder, want none", format)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"mime"
 	"net/http"
 	"slices"
@@ -20,7 +21,7 @@ const maxChange = 16 << 10
 type change struct {
 	Size     *string        `json:"size"`
 	FPS      *float64       `json:"fps"`
-	Quality  *int           `json:"quality"`
+	Quality  *float64       `json:"quality"`  // a whole number, which 80.0 is, too
 	Controls map[string]any `json:"controls"` // numbers, words, or true and false
 	Reset    bool           `json:"reset"`    // to how the program was started, before all else
 }
@@ -99,7 +100,7 @@ func (c *change) field(name, value string) error {
 		}
 		c.FPS = &fps
 	case "quality":
-		quality, err := strconv.Atoi(value)
+		quality, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return fmt.Errorf("quality=%s: must be a whole number", value)
 		}
@@ -145,7 +146,7 @@ func (k *keeper) settings() settingsState {
 		s.FPS = granted.FPS
 	}
 	s.Size = fmt.Sprintf("%dx%d", width, height)
-	s.FPS = cmp.Or(s.FPS, k.want.fps, 30)
+	s.FPS = hundredths(cmp.Or(s.FPS, k.want.fps, 30))
 	s.Sizes = append([]string{}, s.Sizes...) // [] in JSON, not null
 	s.Rates = append([]float64{}, s.Rates...)
 	s.Controls = append([]controlState{}, s.Controls...)
@@ -220,7 +221,7 @@ func (k *keeper) defaults() []controlSetting {
 	for _, d := range k.choices.Controls {
 		one := controlSetting{d.Name, "default", true}
 		switch {
-		case d.ReadOnly || d.Value == d.Default:
+		case d.ReadOnly || d.Default == nil || d.Value == *d.Default:
 		case d.Type == "int":
 			numbers = append(numbers, one)
 		default:
@@ -247,17 +248,34 @@ func (c *change) scale(want *settings, ch choices) (err error) {
 			return fmt.Errorf("fps=%v: must be above 0 and up to %d", want.fps, maxRate)
 		}
 		// Another size may have other rates.
-		if len(ch.Rates) > 0 && c.Size == nil && !slices.Contains(ch.Rates, want.fps) {
-			return fmt.Errorf("fps=%v: must be one of %v", want.fps, ch.Rates)
+		if len(ch.Rates) > 0 && c.Size == nil {
+			want.fps, err = nearestRate(ch.Rates, want.fps)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if c.Quality != nil {
-		want.quality = *c.Quality
-		if want.quality < 1 || want.quality > 100 {
-			return fmt.Errorf("quality=%d: must be from 1 to 100", want.quality)
+		quality := *c.Quality
+		switch {
+		case !(quality >= 1 && quality <= 100):
+			return fmt.Errorf("quality=%v: must be from 1 to 100", quality)
+		case quality != math.Trunc(quality):
+			return fmt.Errorf("quality=%v: must be a whole number", quality)
 		}
+		want.quality = int(quality)
 	}
 	return nil
+}
+
+// nearestRate returns the one of the rates that is meant by fps: 29.97 by 30, too.
+func nearestRate(rates []float64, fps float64) (float64, error) {
+	apart := func(rate float64) float64 { return math.Abs(rate - fps) }
+	nearest := slices.MinFunc(rates, func(a, b float64) int { return cmp.Compare(apart(a), apart(b)) })
+	if apart(nearest) > nearest/100 {
+		return 0, fmt.Errorf("fps=%v: must be one of %v", fps, rates)
+	}
+	return nearest, nil
 }
 
 // replaced returns all settings with new ones in place of those of the same

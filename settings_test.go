@@ -48,8 +48,8 @@ func (c *knobCamera) choices() choices {
 	return choices{
 		Sizes: []string{"640x480", "320x240"}, Rates: []float64{10, 5}, Encodes: true,
 		Controls: []controlState{
-			{Name: "brightness", Label: "Brightness", Type: "int", Max: 255, Step: 1, Default: 128, Value: c.values["brightness"]},
-			{Name: "gain", Label: "Gain", Type: "int", Max: 9, Step: 1, Default: 1, Value: c.values["gain"]},
+			{Name: "brightness", Label: "Brightness", Type: "int", Max: 255, Step: 1, Default: new(int64(128)), Value: c.values["brightness"]},
+			{Name: "gain", Label: "Gain", Type: "int", Max: 9, Step: 1, Default: new(int64(1)), Value: c.values["gain"]},
 		},
 		check: c.check,
 	}
@@ -82,16 +82,21 @@ func (c *knobCamera) adjust(set []controlSetting) error {
 	return nil
 }
 
-// startKnobs runs a keeper of a knobCamera. The function sends a change, in JSON
-// or as a form, and returns the answer.
+// startKnobs runs a keeper of a knobCamera.
 func startKnobs(t *testing.T) (k *keeper, c *knobCamera, send func(body string) string) {
 	c = &knobCamera{values: map[string]int64{"brightness": 128, "gain": 1}}
 	k, c.fakeCamera, _ = startKeeper(t, "", "auto", time.Second)
 	drivers[0].open = c.open
 	c.set("/dev/video0", nil, nil)
 	time.Sleep(2 * lookEvery)
+	return k, c, sender(k)
+}
+
+// sender returns a function that sends a change, in JSON or as a form, and returns the
+// answer.
+func sender(k *keeper) func(body string) string {
 	handler := newHandler(k.stream, k)
-	send = func(body string) string {
+	return func(body string) string {
 		r := httptest.NewRequest("POST", "/settings", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		if strings.HasPrefix(body, "{") {
@@ -101,7 +106,6 @@ func startKnobs(t *testing.T) (k *keeper, c *knobCamera, send func(body string) 
 		handler.ServeHTTP(w, r)
 		return fmt.Sprint(w.Code, " ", strings.TrimSpace(w.Body.String()))
 	}
-	return k, c, send
 }
 
 // summary is what matters of the settings, in short.
@@ -124,6 +128,8 @@ func TestSettings(t *testing.T) {
 		for _, test := range []struct{ body, want string }{
 			{`{"controls":{"brightness":140}}`, "640x480 10 fps quality 80 brightness=140 gain=1"},
 			{`{"size":"320x240","controls":{}}`, "320x240 10 fps quality 80 brightness=140 gain=1"},
+			{`{"quality":75.0}`, "320x240 10 fps quality 75 brightness=140 gain=1"},
+			{"quality=7.4e1", "320x240 10 fps quality 74 brightness=140 gain=1"},
 			{"quality=70&gain=3", "320x240 10 fps quality 70 brightness=140 gain=3"},
 			{`{"controls":{"brightness":"default"}}`, "320x240 10 fps quality 70 brightness=128 gain=3"},
 			{`{"fps":5}`, "320x240 10 fps quality 70 brightness=128 gain=3"}, // this camera is always that fast
@@ -176,6 +182,8 @@ func TestSettingsWrong(t *testing.T) {
 			{`{"contrast":1}`, `not settings in JSON: json: unknown field "contrast"`},
 			{`{"fps":5`, "not settings in JSON: unexpected EOF"},
 			{`{} {}`, "not settings in JSON: there is something behind them"},
+			{`{"quality":70.5}`, "quality=70.5: must be a whole number"},
+			{"quality=nan", "quality=NaN: must be from 1 to 100"},
 			{"quality=high", "quality=high: must be a whole number"},
 			{"fps=fast", "fps=fast: must be a number"},
 			{"quality=70&contrast=1", "contrast=1: must be from 0 to 255"},
