@@ -56,6 +56,7 @@ check_scenes() {
 		number-back       first   3 2  live /dev/video0 uvcvideo MJPG
 		path-gone         none    0 0  lost .*by-path.*no such device
 		path-back         first   3 2  live .*by-path.* uvcvideo MJPG
+		silent            second 15 3  live /dev/video2 uvcvideo MJPG
 		no-start          second  3 3  live /dev/video2 uvcvideo MJPG
 		no-picture        none    0 3  live emulated
 		no-picture-plug   first   3 2  live /dev/video1 uvcvideo MJPG
