@@ -196,7 +196,7 @@ add_tests() {
 	mkdir -p "$root/tests"
 	install -m 755 "$tmp/porthole.test" "$root/tests"
 	cp -r "$repo/testdata" "$root/tests"
-	install -m 755 "$repo/testdata/webcam/misbehave" "$root/tests"
+	install -m 755 "$repo/testdata/webcam/"{misbehave,cameras} "$root/tests"
 	write "$root/etc/init.d/S10tests" <<-EOF
 		#!/bin/sh
 		cd /tests || exit

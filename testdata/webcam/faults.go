@@ -14,20 +14,22 @@ import (
 // faults are what is wrong with the camera. Most say which frames have the
 // fault: every so many; 0 is none.
 type faults struct {
-	noTables    bool // Huffman tables are left out, as by many cameras
-	truncate    int  // cut in half
-	error       int  // marked as damaged, which it is not
-	empty       int  // no data at all
-	stub        int  // start and end of a JPEG, and nothing between
-	garbage     int  // noise, that does not start as a JPEG
-	lose        int  // without one of its packets
-	zeros       int  // bytes behind each frame
-	noise       int  // bytes behind each frame
-	stall       bool // no frames, and no word of it
-	fps         int  // frames per second; 0: as negotiated
-	refused     size // a size that is offered but not granted
-	stamped     bool // no fault: each JPEG says when it was sent
-	noBandwidth bool // others have all that the bus has for isochronous packets
+	noTables      bool   // Huffman tables are left out, as by many cameras
+	truncate      int    // cut in half
+	error         int    // marked as damaged, which it is not
+	empty         int    // no data at all
+	stub          int    // start and end of a JPEG, and nothing between
+	garbage       int    // noise, that does not start as a JPEG
+	lose          int    // without one of its packets
+	zeros         int    // bytes behind each frame
+	noise         int    // bytes behind each frame
+	stall         bool   // no frames, and no word of it
+	startAfter    int    // seconds from the start of streaming to the first frame
+	fps           int    // frames per second; 0: as negotiated
+	refused       size   // a size that is offered but not granted
+	refusedFormat string // a format that is offered, and an error when it is asked for
+	stamped       bool   // no fault: each JPEG says when it was sent
+	noBandwidth   bool   // others have all that the bus has for isochronous packets
 }
 
 // set sets a fault as a command says.
@@ -53,6 +55,8 @@ func (f *faults) set(command string) (err error) {
 		f.stamped, err = parseSwitch(value)
 	case "refuse":
 		_, err = fmt.Sscanf(value, "%dx%d", &f.refused.width, &f.refused.height)
+	case "refuse-format":
+		f.refusedFormat = value
 	default:
 		number := f.number(name)
 		if number == nil {
@@ -69,15 +73,16 @@ func (f *faults) set(command string) (err error) {
 // number returns the fault that is a number and has this name.
 func (f *faults) number(name string) *int {
 	return map[string]*int{
-		"truncate": &f.truncate,
-		"error":    &f.error,
-		"empty":    &f.empty,
-		"stub":     &f.stub,
-		"garbage":  &f.garbage,
-		"lose":     &f.lose,
-		"pad":      &f.zeros,
-		"junk":     &f.noise,
-		"rate":     &f.fps,
+		"truncate":    &f.truncate,
+		"error":       &f.error,
+		"empty":       &f.empty,
+		"stub":        &f.stub,
+		"garbage":     &f.garbage,
+		"lose":        &f.lose,
+		"pad":         &f.zeros,
+		"junk":        &f.noise,
+		"rate":        &f.fps,
+		"start-after": &f.startAfter,
 	}[name]
 }
 

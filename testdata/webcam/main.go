@@ -5,14 +5,15 @@
 // uvcvideo, takes it for a camera. It can misbehave in all the ways that cameras
 // do.
 //
-//	webcam [-listen address]
+//	webcam [-listen address] [-mark]
 //	webcam hold /dev/video0
 //	webcam parts DIRECTORY <STREAM
 //	webcam show FILE...
 //
 // The first is the camera: MJPG 640x480 and 320x240, 30 or 15 frames per second,
 // and YUYV 320x240. It needs root, and the modules vhci-hcd and uvcvideo. The
-// address, TCP port 2324 if not given, takes commands, one a line:
+// address, TCP port 2324 if not given, takes commands, one a line. A second one
+// needs another address; marked, it has other pictures:
 //
 //	plug, unplug         the cable; it is plugged in at the start
 //	replug [TIMES]       unplug and plug, wait until frames are taken again
@@ -27,8 +28,10 @@
 //	lose N               lose a packet of every Nth frame, if isochronous
 //	pad N, junk N        append N zeros, or N bytes of noise, to each frame
 //	stall on|off         send no frames, as if there were none
+//	start-after SECONDS  send the first frame that long after streaming started
 //	rate FPS             send so many, whatever was negotiated; 0: as negotiated
 //	refuse WxH           do not grant this size, though it is offered; 0x0: all
+//	refuse-format NAME   fail when this format is asked for, though it is offered
 //	bandwidth off|on     have none left on the bus for isochronous streaming
 //	stamp on|off         put the time of sending into each JPEG, as a comment
 //	normal               end all of these faults
@@ -63,10 +66,11 @@ func main() {
 
 func run() error {
 	address := flag.String("listen", ":2324", "TCP `address` for commands")
+	mark := flag.Bool("mark", false, fmt.Sprintf("number the pictures from %d, not from 0", pictureCount))
 	flag.Parse()
 	switch arg := flag.Arg; {
 	case flag.NArg() == 0:
-		return runWebcam(*address)
+		return runWebcam(*address, *mark)
 	case arg(0) == "hold" && flag.NArg() == 2:
 		return hold(arg(1))
 	case arg(0) == "parts" && flag.NArg() == 2:
@@ -77,11 +81,11 @@ func run() error {
 	return fmt.Errorf("no such command: %q", flag.Args())
 }
 
-func runWebcam(address string) error {
+func runWebcam(address string, mark bool) error {
 	if err := loadable(); err != nil {
 		return err
 	}
-	c := newWebcam()
+	c := newWebcam(mark)
 	if err := c.plug(); err != nil {
 		return err
 	}

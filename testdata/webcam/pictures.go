@@ -13,7 +13,7 @@ const (
 	// pictureCount is how many different pictures there are. They are made
 	// at the start, for a Pi Zero can encode about five a second.
 	pictureCount = 16
-	numberBits   = 4
+	numberBits   = 5 // there are twice as many numbers: those of a second camera
 
 	quality = 80 // percent, of JPEGs
 
@@ -25,15 +25,16 @@ const (
 // An album has the pictures of one format and size.
 type album [pictureCount][]byte
 
-// newAlbums draws the pictures for all formats and sizes.
-func newAlbums() map[string]map[size]album {
+// newAlbums draws the pictures for all formats and sizes, and numbers them from
+// first.
+func newAlbums(first int) map[string]map[size]album {
 	albums := make(map[string]map[size]album)
 	for _, f := range formats {
 		albums[f.name] = make(map[size]album)
 		for _, s := range f.sizes {
 			var a album
 			for n := range a {
-				a[n] = encode(drawPicture(s, n), f.name)
+				a[n] = encode(drawPicture(s, first+n), f.name)
 			}
 			albums[f.name][s] = a
 		}

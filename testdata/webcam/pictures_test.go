@@ -9,14 +9,20 @@ import (
 )
 
 func TestPictures(t *testing.T) {
-	for s, a := range newAlbums()["MJPG"] {
+	for _, first := range []int{0, pictureCount} {
+		testPictures(t, first)
+	}
+}
+
+func testPictures(t *testing.T, first int) {
+	for s, a := range newAlbums(first)["MJPG"] {
 		for n, picture := range a {
 			m, err := jpeg.Decode(bytes.NewReader(picture))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, ok := readNumber(m); !ok || got != n {
-				t.Errorf("%v: read number %d, %v; want %d", s, got, ok, n)
+			if got, ok := readNumber(m); !ok || got != first+n {
+				t.Errorf("%v: read number %d, %v; want %d", s, got, ok, first+n)
 			}
 		}
 		if got := len(a[0]); s.width == 640 && (got < 25000 || got > 31000) {

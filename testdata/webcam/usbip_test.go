@@ -145,6 +145,33 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
+func TestRefuseFormat(t *testing.T) {
+	h, c := connect(t, false)
+	c.answer("refuse-format MJPG")
+	for i, want := range []int32{-int32(unix.EPIPE), 0} { // formats[i]
+		proposal := make([]byte, negotiationSize)
+		proposal[formatAt] = byte(i + 1)
+		if _, status := h.control(0x21, setCur, probeSelect<<8, streamingInterface, proposal); status != want {
+			t.Errorf("%s: status %d, want %d", formats[i].name, status, want)
+		}
+	}
+}
+
+// A camera that starts late is silent that long, each time that it starts.
+func TestStartAfter(t *testing.T) {
+	c := new(webcam)
+	long, lately := time.Now().Add(-5*time.Second), time.Now().Add(-3*time.Second)
+	for command, want := range map[string]bool{"start-after 4": true, "start-after 0": false, "normal": false} {
+		c.answer(command)
+		if got := c.silent(lately); got != want {
+			t.Errorf("%s: 3 s after the start it is silent: %v, want %v", command, got, want)
+		}
+		if c.silent(long) {
+			t.Errorf("%s: 5 s after the start it is silent", command)
+		}
+	}
+}
+
 func TestFaults(t *testing.T) {
 	picture := encode(drawPicture(size{64, 64}, 3), "MJPG")
 	for command, want := range map[string]int{

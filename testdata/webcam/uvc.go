@@ -229,8 +229,11 @@ func (c *webcam) streamingControl(l *link, s setup, out []byte) ([]byte, unix.Er
 		if len(out) > negotiationSize {
 			return nil, errStall
 		}
-		var m mode
-		c.agreed, m = c.negotiate(l, out)
+		agreed, m := c.negotiate(l, out)
+		if m.format == c.faults.refusedFormat {
+			return nil, errStall
+		}
+		c.agreed = agreed
 		if selector == commitSelect {
 			c.committed = m
 			if !l.isochronous {

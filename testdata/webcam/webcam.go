@@ -47,8 +47,13 @@ type counts struct {
 	spoiled   int // of those: with a fault that makes a picture useless
 }
 
-func newWebcam() *webcam {
-	return &webcam{albums: newAlbums(), controls: newControls()}
+// newWebcam makes a webcam. The pictures of one with a mark have other numbers.
+func newWebcam(mark bool) *webcam {
+	first := 0
+	if mark {
+		first = pictureCount
+	}
+	return &webcam{albums: newAlbums(first), controls: newControls()}
 }
 
 var (
@@ -101,14 +106,15 @@ func (c *webcam) stream(l *link, session int, m mode) {
 	pictures := c.albums[m.format][m.size]
 	var f frame
 	var id byte
-	due := time.Now()
+	began := time.Now()
+	due := began
 	for {
 		due = due.Add(c.frameTime(m))
 		if late := time.Since(due); late > 0 {
 			due = due.Add(late) // the host did not take the last one in time
 		}
 		time.Sleep(time.Until(due))
-		if c.stalled() {
+		if c.silent(began) {
 			if !l.lasts(session) {
 				return
 			}
@@ -123,10 +129,12 @@ func (c *webcam) stream(l *link, session int, m mode) {
 	}
 }
 
-func (c *webcam) stalled() bool {
+// silent reports whether no frames are to be sent, of those that began then.
+func (c *webcam) silent(began time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.faults.stall
+	startAfter := time.Duration(c.faults.startAfter) * time.Second
+	return c.faults.stall || time.Since(began) < startAfter
 }
 
 // frameTime is how long a frame takes: what was negotiated, unless a command
