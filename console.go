@@ -60,6 +60,7 @@ type console struct {
 	over   bool         // it is not to be taken again
 	text   string       // the status
 	shown  string       // what of it is on the screen
+	column int          // where the cursor is, behind it
 	late   []byte       // what is still to be written
 }
 
@@ -75,7 +76,7 @@ func openConsole(ctx context.Context, background *sync.WaitGroup, v server, l *l
 		}
 	}
 	c := &console{server: v, log: l, quit: quit, signals: make(chan os.Signal, 4)}
-	signal.Notify(c.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGCONT)
+	signal.Notify(c.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH)
 	c.measure()
 	if foreground() {
 		l.Print(keys)
@@ -165,12 +166,27 @@ func (c *console) heed(sig os.Signal) (ends bool) {
 		defer c.mu.Unlock()
 		c.held, c.shown = false, "" // others had the terminal meanwhile
 		return false
+	case unix.SIGWINCH:
+		c.resized()
+		return false
 	case unix.SIGHUP, unix.SIGQUIT:
 		c.release()
 		signal.Stop(c.signals)
 		unix.Kill(unix.Getpid(), sig.(unix.Signal)) // as if we had not been in between
 	}
 	return true
+}
+
+// resized clears what a terminal that has become too narrow made of the status.
+// Most, like tmux, break the line into several. On one that cuts it off, that much
+// of the log above goes, too.
+func (c *console) resized() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if width := columns() + 1; c.held && foreground() && c.column > width {
+		c.late = fmt.Appendf(c.late, "\x1b[%dA\r\x1b[J", c.column/width) // up, and clear to the end (ECMA-48)
+		c.shown, c.column = "", 0
+	}
 }
 
 // suspend stops the program until SIGCONT. A process group that includes the
@@ -261,9 +277,12 @@ func (c *console) take() (err error) {
 // paint replaces what is shown by line. Spaces and not an escape sequence cover
 // the rest: every terminal knows these. mu is held.
 func (c *console) paint(line string) {
+	before := len(c.late)
 	c.late = fmt.Appendf(c.late, "\r%-*s", min(len(c.shown), columns()), line)
+	c.column = len(c.late) - before - 1
 	if line == "" {
 		c.late = append(c.late, '\r')
+		c.column = 0
 	}
 	c.shown = line
 	c.flush()

@@ -197,6 +197,27 @@ func TestConsole(t *testing.T) {
 }
 
 // The ways out that a person or the system has, and a bug.
+// A status that a narrower terminal has broken into several lines is cleared.
+func TestConsoleResized(t *testing.T) {
+	s := newScreen(t)
+	resize := func(columns uint16) {
+		if err := unix.IoctlSetWinsize(int(s.keyboard.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resize(80)
+	startSelf(t, s.own(t, "porthole", "-camera", "emulated"))
+	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera")
+	resize(30)
+	s.shows(t, "\x1b[2A\r\x1b[J\ridle: 0.0 fps, clients: 0, 0.") // 65 characters took three lines
+	before := s.mark(t)
+	resize(100)
+	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera")
+	if strings.Contains(s.text()[before:], "\x1b") {
+		t.Error("lines above were cleared for a wider terminal")
+	}
+}
+
 func TestConsoleEnds(t *testing.T) {
 	tests := []struct {
 		name   string

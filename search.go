@@ -129,9 +129,10 @@ func (k *keeper) noteDevices() {
 }
 
 // tryEach tries one candidate after the other. The error is the most helpful one,
-// reason among them; it is nil if the search is to begin again. A camera that is
+// missing among them; it is nil if the search is to begin again. A camera that is
 // there and does not work is no reason to show one of another driver.
-func (k *keeper) tryEach(ctx context.Context, candidates []candidate, reason error) (*source, error) {
+func (k *keeper) tryEach(ctx context.Context, candidates []candidate, missing error) (*source, error) {
+	var reason error
 	for i, c := range candidates {
 		if i > 0 && c.driver.name != candidates[i-1].driver.name && !maybeNoCamera(reason) {
 			break
@@ -145,11 +146,12 @@ func (k *keeper) tryEach(ctx context.Context, candidates []candidate, reason err
 		}
 		reason = k.better(reason, err)
 	}
-	return nil, reason
+	return nil, k.better(reason, missing)
 }
 
 // better returns the more helpful of two errors: that of a camera, rather than that
-// of something that may be none; and that one only until a camera was there.
+// of something that may be none; and that one only until a camera was there. Of
+// drivers that have no camera the last says it best: it would have most.
 func (k *keeper) better(a, b error) error {
 	rank := func(err error) int {
 		switch {
@@ -164,7 +166,7 @@ func (k *keeper) better(a, b error) error {
 		}
 		return 1
 	}
-	if rank(b) > rank(a) {
+	if rank(b) > rank(a) || rank(b) == 2 && rank(a) == 2 {
 		return b
 	}
 	return a
