@@ -38,9 +38,9 @@
 // again until it works; viewers stay connected and see that it is lost.
 //
 // Settings last until the program ends; what is to last longer goes into the
-// flags. Only pages of porthole itself can change them, and programs that are
-// no browsers. {"controls":{"brightness":140}} sets a control, {"reset":true}
-// goes back to the flags and the camera's defaults.
+// flags. Only pages of porthole itself can change them, behind a proxy too, and
+// programs that are no browsers. {"controls":{"brightness":140}} sets a control,
+// {"reset":true} goes back to the flags and the camera's defaults.
 //
 // Controls of the camera have the names that v4l2-ctl prints. A value is a
 // number, on or off, an entry of a menu by its number or its name, or the word
