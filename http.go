@@ -33,9 +33,11 @@ func newHandler(s *stream, k *keeper) http.Handler {
 	mux.HandleFunc("GET /{$}", v.root)
 	for _, path := range []string{"/stream", "/stream.mjpg", "/video_feed"} {
 		mux.HandleFunc("GET "+path, v.serveStream)
+		mux.HandleFunc("GET "+path+"/{$}", v.serveStream)
 	}
 	for _, path := range []string{"/snapshot", "/snapshot.jpg"} {
 		mux.HandleFunc("GET "+path, v.serveSnapshot)
+		mux.HandleFunc("GET "+path+"/{$}", v.serveSnapshot)
 	}
 	mux.HandleFunc("GET /state", v.serveState)
 	mux.HandleFunc("GET /events", newEvents(v).serve)
@@ -43,17 +45,22 @@ func newHandler(s *stream, k *keeper) http.Handler {
 	mux.HandleFunc("GET /settings", v.serveSettings)
 	mux.HandleFunc("POST /settings", v.changeSettings)
 	mux.HandleFunc("GET /healthz", v.serveHealth)
-	return mux
+	return http.AllowQuerySemicolons(mux)
 }
 
 // root serves the page, and what mjpg-streamer has there. Its clients append
-// all kinds of things to the query: "?action=snapshot_0", "?action=stream?1700".
+// all kinds of things to the query: "?action=snapshot_0", "?action=stream?1700",
+// "?action=stream;1700".
 func (v *server) root(w http.ResponseWriter, r *http.Request) {
 	switch action := r.URL.Query().Get("action"); {
 	case strings.HasPrefix(action, "stream"):
 		v.serveStream(w, r)
 	case strings.HasPrefix(action, "snapshot"):
 		v.serveSnapshot(w, r)
+	case strings.HasPrefix(action, "command"):
+		http.Error(w, fmt.Sprintf("action=%s: there are no commands here: POST to /settings what is to be set", action), http.StatusNotFound)
+	case action != "":
+		http.Error(w, fmt.Sprintf("action=%s: must be stream or snapshot", action), http.StatusNotFound)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(page)))

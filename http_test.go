@@ -167,12 +167,14 @@ func TestRoutes(t *testing.T) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100")
 	eventually(t, "the camera was looked for", func() bool { return stateOf(t, p)["mode"] == modeIdle })
 	tests := []struct{ kind, paths string }{
-		{"text/html; charset=utf-8", "/ /?cacheBust=1 /?action= /?action=nonsense"},
+		{"text/html; charset=utf-8", "/ /?cacheBust=1 /?action= /?action"},
 		{"multipart/x-mixed-replace; boundary=frame", "/stream /stream.mjpg /video_feed /stream?cacheBust=1 /stream?fps=50 " +
-			"/?action=stream /?action=stream_0 /?action=stream&1700000 /?action=stream?1700"},
-		{"application/octet-stream", "/stream?raw=1 /?action=stream&raw=1"},
+			"/?action=stream /?action=stream_0 /?action=stream&1700000 /?action=stream?1700 /?action=stream;1700 " +
+			"/stream/ /stream.mjpg/ /video_feed/ /stream/?fps=50"},
+		{"application/octet-stream", "/stream?raw=1 /?action=stream&raw=1 /?action=stream;raw=1 /stream/?raw=1"},
 		{"image/jpeg", "/snapshot /snapshot.jpg /snapshot?cacheBust=1 " +
-			"/?action=snapshot /?action=snapshot_0 /?action=snapshot&1700000 /?action=snapshot?1700"},
+			"/?action=snapshot /?action=snapshot_0 /?action=snapshot&1700000 /?action=snapshot?1700 /?action=snapshot;1700 " +
+			"/snapshot/ /snapshot.jpg/"},
 		{"application/json", "/state"},
 		{"text/event-stream", "/events"},
 		{"text/csv; charset=utf-8", "/frames.csv /frames.csv?n=3 /frames.csv?n="},
@@ -193,8 +195,8 @@ func TestRoutes(t *testing.T) {
 			}
 		}
 	}
-	if got := stateOf(t, p)["clients_total"]; got != 11.0 {
-		t.Errorf("got %v clients of the stream, want 11: HEAD is none", got)
+	if got := stateOf(t, p)["clients_total"]; got != 18.0 {
+		t.Errorf("got %v clients of the stream, want 18: HEAD is none", got)
 	}
 }
 
@@ -237,8 +239,10 @@ func TestErrors(t *testing.T) {
 			400, ": must be a duration like 500ms or 2s\n"},
 		{"GET /frames.csv?n=0 /frames.csv?n=-1 /frames.csv?n=1.5 /frames.csv?n=many /frames.csv?n=99999999999999999999",
 			400, ": must be a whole number above 0\n"},
-		{"GET /nonsense /stream/ /static/index.html", 404, "404 page not found\n"},
-		{"POST / /stream /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
+		{"GET /nonsense /stream/nonsense /snapshot/1.jpg /static/index.html", 404, "404 page not found\n"},
+		{"GET /?action=nonsense /?action=take /?action=Stream", 404, ": must be stream or snapshot\n"},
+		{"GET /?id=1&action=command /?action=command_ng", 404, ": there are no commands here: POST to /settings what is to be set\n"},
+		{"POST / /stream /stream/ /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
 		{"OPTIONS / /stream /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
 	}
 	s, address := serveStream(t, 1)

@@ -23,7 +23,8 @@
 // The stream takes ?fps=5 to send no more than that many frames a second, and
 // ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
 // snapshot takes ?max_age=500ms to be content with a picture that old. The table
-// ends after ?n=100 rows.
+// ends after ?n=100 rows. A slash too many at the end is ignored, and an ?action=
+// that is not here gets 404.
 //
 // The camera is the one at the flat cable of a Raspberry Pi: the firmware makes
 // pictures of it, where its driver is loaded ("bm2835 mmal"), or else
