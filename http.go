@@ -15,10 +15,16 @@ import (
 var page []byte
 
 const (
-	// snapshotPatience is how long a snapshot may take. OctoPrint waits as long.
+	// snapshotPatience is how long a snapshot may take, unless the camera is slow.
+	// OctoPrint waits as long.
 	snapshotPatience = 5 * time.Second
 
 	maxFPS = 120 // of ?fps=, frames per second
+
+	// maxSpacing is the most time between frames, whatever ?fps= says. Proxies give
+	// up when nothing comes: nginx after 60 s (proxy_read_timeout), HAProxy as
+	// Debian sets it up after 50. So they may miss one frame.
+	maxSpacing = 25 * time.Second
 )
 
 // server answers requests.
@@ -131,8 +137,7 @@ func parseSpacing(fps string) (time.Duration, error) {
 	if err != nil || !(n > 0 && n <= maxFPS) {
 		return 0, fmt.Errorf("fps=%s: must be a number above 0 and up to %d", fps, maxFPS)
 	}
-	// The stream's clock can't measure more than half an hour.
-	return time.Duration(min(1/n, 1800) * float64(time.Second)), nil
+	return time.Duration(min(1/n, maxSpacing.Seconds()) * float64(time.Second)), nil
 }
 
 // enter counts a viewer in, or tells it that there is no room.
@@ -161,12 +166,13 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer v.stream.leave()
-	ctx, cancel := context.WithTimeout(r.Context(), snapshotPatience)
+	patience := v.snapshotPatience()
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	f, err := v.stream.fresh(ctx, after)
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, v.excuse(), http.StatusServiceUnavailable)
+		http.Error(w, v.excuse(patience), http.StatusServiceUnavailable)
 		return
 	}
 	defer f.release()
@@ -183,12 +189,22 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 	w.Write(f.jpeg)
 }
 
-// excuse says why there is no picture.
-func (v *server) excuse() string {
+// snapshotPatience returns how long a snapshot may take. A picture of a slow camera
+// is due within two of its intervals: as long as it promised, or took lately.
+func (v *server) snapshotPatience() time.Duration {
+	interval := v.stream.lastInterval()
+	if fps := v.keeper.state().FPS; fps > 0 {
+		interval = max(interval, time.Duration(min(1/fps, 1800)*float64(time.Second)))
+	}
+	return max(snapshotPatience, 2*interval)
+}
+
+// excuse says why there is no picture after so long.
+func (v *server) excuse(waited time.Duration) string {
 	if why := v.keeper.state().Reason; why != "" {
 		return why
 	}
-	return fmt.Sprintf("no picture from the camera within %v", snapshotPatience)
+	return fmt.Sprintf("no picture from the camera within %v", waited)
 }
 
 // serveHealth is for watchdogs: fine while frames come, and also while nobody

@@ -20,9 +20,10 @@
 //	              that, as JSON or as a form, changes it for all viewers
 //	/healthz      200 while all is well, else 503 and the reason
 //
-// The stream takes ?fps=5 to send no more than that many frames a second, and
-// ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
-// snapshot takes ?max_age=500ms to be content with a picture that old. The table
+// The stream takes ?fps=5 to send no more than that many frames a second, but one
+// at least every 25 s, and ?raw=1 to name its bytes application/octet-stream, for
+// scripts in Safari. A snapshot takes ?max_age=500ms to be content with a picture
+// that old. It waits for 5 s, or two intervals of a slow camera. The table
 // ends after ?n=100 rows. A slash too many at the end is ignored, and an ?action=
 // that is not here gets 404.
 //
