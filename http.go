@@ -71,7 +71,7 @@ func (v *server) root(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 		w.Header().Set("Cache-Control", "no-cache")
-		w.Write(page)
+		send(w, page)
 	}
 }
 
@@ -153,7 +153,8 @@ func (v *server) enter(w http.ResponseWriter) bool {
 // serveSnapshot sends one picture that was captured after the request came, or
 // up to ?max_age=500ms before.
 func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
-	after := time.Now()
+	start := time.Now()
+	after := start
 	if text := r.URL.Query().Get("max_age"); text != "" {
 		age, err := time.ParseDuration(text)
 		if err != nil || age < 0 {
@@ -166,17 +167,30 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer v.stream.leave()
-	patience := v.snapshotPatience()
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	ctx, end := untilHungUp(r, func() error { return process(w, r) })
+	ctx, cancel := context.WithTimeout(ctx, v.snapshotPatience())
 	defer cancel()
 	f, err := v.stream.fresh(ctx, after)
+	end()
 	if err != nil {
+		extend(w)
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, v.excuse(patience), http.StatusServiceUnavailable)
+		http.Error(w, v.excuse(time.Since(start)), http.StatusServiceUnavailable)
 		return
 	}
 	defer f.release()
 	v.sendSnapshot(w, f)
+}
+
+// process tells a client that its answer takes time (102, RFC 2518, section 10.1).
+// HTTP/1.0 knows no way to say that: who may be gone has to be taken for gone.
+func process(w http.ResponseWriter, r *http.Request) error {
+	if !r.ProtoAtLeast(1, 1) {
+		return errGone
+	}
+	extend(w)
+	w.WriteHeader(http.StatusProcessing)
+	return nil
 }
 
 func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
@@ -186,7 +200,7 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
 	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
-	w.Write(f.jpeg)
+	send(w, f.jpeg)
 }
 
 // snapshotPatience returns how long a snapshot may take. A picture of a slow camera
@@ -204,7 +218,7 @@ func (v *server) excuse(waited time.Duration) string {
 	if why := v.keeper.state().Reason; why != "" {
 		return why
 	}
-	return fmt.Sprintf("no picture from the camera within %v", waited)
+	return fmt.Sprintf("no picture from the camera within %v", waited.Round(time.Second/10))
 }
 
 // serveHealth is for watchdogs: fine while frames come, and also while nobody
@@ -247,11 +261,15 @@ type clientState struct {
 }
 
 func (v *server) serveState(w http.ResponseWriter, r *http.Request) {
+	sendJSON(w, v.state())
+}
+
+// sendJSON sends what has no kind of value that JSON can't have.
+func sendJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.Encode(v.state())
+	text, _ := json.MarshalIndent(value, "", "  ")
+	send(w, append(text, '\n'))
 }
 
 // state returns what /state tells.

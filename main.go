@@ -277,16 +277,7 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	background.Go(func() { defer release(); k.run(ctx) }) // a panic must not spoil the terminal
 	background.Go(func() { defer release(); s.repeat(ctx) })
 
-	web := &http.Server{
-		Handler:           newHandler(s, k),
-		ErrorLog:          logger,
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      snapshotPatience + patience, // the stream has its own
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       impatient,
-	}
+	web := newWebServer(ctx, newHandler(s, k), logger)
 	background.Go(func() {
 		<-ctx.Done()
 		s.close(farewell)
@@ -303,14 +294,18 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	return err
 }
 
-// impatient prepares a connection that was accepted.
-func impatient(ctx context.Context, conn net.Conn) context.Context {
-	if tcp, ok := conn.(*net.TCPConn); ok && limitSilence != nil {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			raw.Control(limitSilence)
-		}
+// newWebServer returns a server whose answers end when ctx does.
+func newWebServer(ctx context.Context, handler http.Handler, logger *log.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ErrorLog:          logger,
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      patience, // until something is sent: see send
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       acceptConn,
 	}
-	return ctx
 }
 
 // cameraNames lists the names that -camera can be, and tells whether it can be

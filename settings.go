@@ -35,11 +35,7 @@ type settingsState struct {
 }
 
 func (v *server) serveSettings(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.Encode(v.keeper.settings())
+	sendJSON(w, v.keeper.settings())
 }
 
 // changeSettings makes a change and answers as serveSettings does, or else says
@@ -55,6 +51,7 @@ func (v *server) changeSettings(w http.ResponseWriter, r *http.Request) {
 		err = v.keeper.apply(c)
 	}
 	if err != nil {
+		extend(w) // some cameras take their time
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -272,6 +272,15 @@ func (s *stream) repeatIfDue() time.Duration {
 	return repeatLater
 }
 
+// pulse wakes all clients, without a new frame or a repeated one.
+func (s *stream) pulse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn++
+	s.tick(time.Now())
+	s.cond.Broadcast()
+}
+
 // tick sets the clock that clients go by: to ask the system for the time is a
 // system call on ARMv6, too dear for each client and frame. mu is held.
 func (s *stream) tick(now time.Time) {
@@ -400,7 +409,7 @@ func (s *stream) close(grace time.Duration) {
 	s.closed = true
 	s.turn++
 	for c := range s.clients {
-		c.gone.Store(true)
+		c.state.Store(stateGone)
 		c.conn.SetWriteDeadline(time.Now().Add(grace))
 	}
 	s.cond.Broadcast()
