@@ -161,6 +161,7 @@ func TestHalfClosedEvents(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			s, dial := serveOver(t, network)
+			s.max = 1
 			conn := dial(getEvents)
 			closeWrite(t, conn)
 			lines := bufio.NewReader(conn)
@@ -182,7 +183,8 @@ func TestHalfClosedEvents(t *testing.T) {
 			next("data: ")
 			conn.Close()
 			eventually(t, "its place is free", func() bool {
-				return ask(t, "GET", "http://"+conn.RemoteAddr().String()+"/events").StatusCode == 200
+				response, err := http.ReadResponse(bufio.NewReader(dial(getEvents)), nil)
+				return err == nil && response.StatusCode == 200
 			})
 		})
 	}
