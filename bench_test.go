@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"net/http"
+	"io"
+	"log"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,7 +83,7 @@ func serveStream(t testing.TB, maxViewers int) (s *stream, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := &http.Server{Handler: newHandler(s, &keeper{stream: s})}
+	web := newWebServer(context.Background(), newHandler(s, &keeper{stream: s}), log.New(io.Discard, "", 0))
 	go web.Serve(l)
 	t.Cleanup(func() {
 		s.close(time.Second)

@@ -8,9 +8,6 @@ import (
 )
 
 const (
-	// patience is how long a client may take nothing before it is dropped.
-	patience = 10 * time.Second
-
 	// farewell is how long a client may take for its last frame when the
 	// program ends.
 	farewell = 300 * time.Millisecond
@@ -40,6 +37,10 @@ var (
 	// limitSilence has the system give up a connection whose other end says
 	// nothing for as long as patience.
 	limitSilence func(fd uintptr)
+
+	// isHungUp reports whether it is known that the other end of a connection is
+	// closed, and has not only shut down its sending side.
+	isHungUp func(fd uintptr) bool
 )
 
 // A client is one connection that the stream is sent to. It belongs to the
@@ -63,12 +64,16 @@ type client struct {
 	number uint32 // of the frame sent last
 	next   uint32 // when the next frame is due, on the stream's clock
 	kept   uint32 // when keep ran last
-	bytes  uint32 // sent since then
+	bytes  uint32 // that the socket took since then
 	frames uint32 // sent since then
 	rate   rate
 
+	giveUp    time.Time // when it is dropped if it takes nothing until then
+	seen      uint32    // of bytes, when giveUp was set
+	heartbeat uint32    // when the next one is due, on the stream's clock
+
 	since   time.Time
-	gone    atomic.Bool   // it hung up, or is to go
+	state   atomic.Uint32 // open, half-closed or gone: it only grows
 	sent    atomic.Uint32 // frames
 	skipped atomic.Uint32 // frames that came while it was busy with another
 	millihz atomic.Uint32 // frames per 1000 seconds, lately
@@ -118,7 +123,7 @@ func (s *stream) join(c *client) bool {
 	return true
 }
 
-// run sends frames until the client goes or takes none for too long.
+// run sends frames until the client goes or takes too little for too long.
 func (c *client) run(head []byte) {
 	defer c.depart()
 	c.extend()
@@ -126,29 +131,18 @@ func (c *client) run(head []byte) {
 		return
 	}
 	if c.raw != nil {
-		c.raw.Write(c.sendAll)
+		c.persist(func() error { return c.raw.Write(c.sendAll) })
 		return
 	}
 	for c.wait() {
-		if err := c.sendBlocking(); err != nil {
+		if err := c.persist(c.sendBlocking); err != nil {
 			return
 		}
 	}
 }
 
-// listen waits for the client to hang up. It has nothing else to say.
-func (c *client) listen() {
-	var b [64]byte
-	for {
-		if _, err := c.conn.Read(b[:]); err != nil {
-			break
-		}
-	}
-	c.gone.Store(true)
-	c.conn.Close() // a blocked write returns; a waiting client sees gone at the next pulse
-}
-
 func (c *client) depart() {
+	c.state.Store(stateGone)
 	c.conn.Close()
 	if c.held != nil {
 		c.drop()
@@ -173,34 +167,36 @@ func (c *client) greet(head []byte) error {
 	if c.take() {
 		first = append(first, c.rest)
 	}
-	if _, err := first.WriteTo(c.conn); err != nil {
+	err := c.persist(func() error {
+		n, err := first.WriteTo(c.conn)
+		c.bytes += uint32(n)
 		return err
-	}
-	if c.held != nil {
+	})
+	if err == nil && c.held != nil {
 		c.finish()
 	}
-	return nil
+	return err
 }
 
 // wait waits until there is a frame to send. It is false when there will be
 // none. No lock is taken when there is one at once.
 func (c *client) wait() bool {
 	if c.ready() {
-		return !c.gone.Load()
+		return !c.isGone()
 	}
 	s := c.stream
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for !c.ready() && !c.gone.Load() {
+	for !c.ready() && !c.isGone() {
 		s.cond.Wait()
 	}
-	return !c.gone.Load()
+	return !c.isGone()
 }
 
-// ready reports whether there is a frame to send now.
+// ready reports whether there is a frame or a heartbeat to send now.
 func (c *client) ready() bool {
 	f := c.stream.latest.Load()
-	return f != nil && f.turn.Load() != c.turn && c.due()
+	return f != nil && f.turn.Load() != c.turn && c.due() || c.heartbeatDue()
 }
 
 // due reports whether the client's frame rate allows a frame now.
@@ -210,15 +206,18 @@ func (c *client) due() bool {
 
 // sendBlocking sends the newest frame on connections that are not plain sockets.
 func (c *client) sendBlocking() error {
-	c.account()
-	if !c.take() {
-		return nil
+	if c.held == nil {
+		c.account()
+		if !c.due() || !c.take() {
+			return c.sendHeartbeat()
+		}
 	}
-	if _, err := c.conn.Write(c.rest); err != nil {
-		return err
+	n, err := c.conn.Write(c.rest)
+	c.bytes += uint32(n)
+	if c.rest = c.rest[n:]; err == nil {
+		c.finish()
 	}
-	c.finish()
-	return nil
+	return err
 }
 
 // sendAll sends frames until the client goes or takes none for too long; then
@@ -233,13 +232,16 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 	for {
 		send := c.send
 		if c.held == nil {
-			if c.slow {
+			switch {
+			case c.slow:
 				c.wait()
 				send = c.sendAlone
-			} else {
+			case c.state.Load() == stateHalfClosed:
+				c.wait()
+			default:
 				c.courier.serve(c)
 			}
-			if c.gone.Load() {
+			if c.isGone() {
 				return true
 			}
 		}
@@ -263,11 +265,11 @@ func (c *client) sendAlone() error {
 	c.stream.link.Lock() // who has waited for more than 1 ms gets it in turn
 	defer c.stream.link.Unlock()
 	c.slow = false
-	if c.gone.Load() {
+	if c.isGone() {
 		return nil
 	}
 	err := c.send()
-	for end := time.Now().Add(maxTurn); err == nil && isQueued(c.fd) && time.Now().Before(end) && !c.gone.Load(); {
+	for end := time.Now().Add(maxTurn); err == nil && isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
 		c.slow = true
 		time.Sleep(queueStep)
 	}
@@ -281,11 +283,12 @@ func (c *client) sendAlone() error {
 func (c *client) send() error {
 	if c.held == nil {
 		c.account()
-		if !c.take() {
-			return nil
+		if !c.due() || !c.take() {
+			return c.sendHeartbeat()
 		}
 	}
 	n, err := trySend(c.fd, c.rest)
+	c.bytes += uint32(n)
 	switch {
 	case err != nil:
 		if len(c.rest) == len(c.held.part) {
@@ -338,7 +341,6 @@ func (c *client) finish() {
 	}
 	c.turn, c.number = c.heldTurn, f.number
 	c.frames++
-	c.bytes += uint32(len(f.part))
 	c.sent.Add(1)
 	c.schedule()
 	c.drop()
@@ -356,16 +358,6 @@ func (c *client) schedule() {
 	}
 }
 
-// extend gives the client a new write deadline: once a second and not per
-// frame, since a timer has to be set anew for it.
-func (c *client) extend() {
-	c.stream.mu.RLock()
-	defer c.stream.mu.RUnlock()
-	if !c.stream.closed {
-		c.conn.SetWriteDeadline(time.Now().Add(patience))
-	}
-}
-
 // keep does the accounts of the last second.
 func (c *client) keep() {
 	s := c.stream
@@ -377,5 +369,5 @@ func (c *client) keep() {
 	s.totals.sent += uint64(c.frames)
 	s.totals.bytes += uint64(c.bytes)
 	s.mu.Unlock()
-	c.frames, c.bytes = 0, 0
+	c.frames, c.bytes, c.seen = 0, 0, 0
 }

@@ -371,11 +371,12 @@ func (c *console) save(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%d viewers are watching already (see -max-clients)", c.stream.max)
 	}
 	defer c.stream.leave()
-	ctx, cancel := context.WithTimeout(ctx, snapshotPatience)
+	patience := c.snapshotPatience()
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	f, err := c.stream.fresh(ctx, time.Now())
 	if err != nil {
-		return "", errors.New(c.excuse())
+		return "", errors.New(c.excuse(patience))
 	}
 	defer f.release()
 	dir, err := os.Getwd()

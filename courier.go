@@ -72,7 +72,7 @@ func (k *courier) serve(c *client) {
 func (k *courier) admit(c *client) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if c.gone.Load() || c.ready() {
+	if c.state.Load() != stateOpen || c.ready() {
 		return false
 	}
 	k.round = append(k.round, c)
@@ -80,10 +80,10 @@ func (k *courier) admit(c *client) bool {
 }
 
 // returned sends c the newest frame, unless that was sent or is not due. It reports
-// whether c was given back to its own goroutine: when it is to go, or its socket
-// did not take all of the frame.
+// whether c was given back to its own goroutine: when it is to go or to be watched,
+// or its socket did not take all of the frame.
 func (c *client) returned() bool {
-	if !c.gone.Load() && (!c.due() || c.send() == nil && c.held == nil) {
+	if c.state.Load() == stateOpen && (!c.due() || c.send() == nil && c.held == nil) {
 		return false
 	}
 	c.back <- struct{}{}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -21,38 +22,58 @@ const (
 	// keepAlive is how long a reader hears nothing at most. HTML's chapter on
 	// server-sent events has "15 seconds or so", for the sake of proxies.
 	keepAlive = 15 * time.Second
+	comment   = ":\n"
 )
 
 // A feed is an answer that grows as things happen, until its reader goes.
 type feed struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
+	mu   sync.Mutex // protects both
+	w    http.ResponseWriter
+	last time.Time // when something was sent
 }
 
 // newFeed sets the header of an answer that is a feed.
-func newFeed(w http.ResponseWriter, kind string) feed {
+func newFeed(w http.ResponseWriter, kind string) *feed {
 	h := w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // or nginx collects before it passes on
-	return feed{w, http.NewResponseController(w)}
+	return &feed{w: w}
 }
 
-// send sends b at once. It fails when the reader is gone, or takes nothing for
+// send sends b at once. It fails when the reader is gone, or takes too little for
 // too long.
-func (f feed) send(b []byte) error {
-	f.extend()
-	if _, err := f.w.Write(b); err != nil {
+func (f *feed) send(b []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = time.Now()
+	if err := send(f.w, b); err != nil {
 		return err
 	}
-	return f.control.Flush()
+	return http.NewResponseController(f.w).Flush()
 }
 
-// extend gives the reader a new write deadline: the server's own is for answers
-// that end. The chunk of length 0 that ends this one needs one too, after what
-// may have been a long silence.
-func (f feed) extend() {
-	f.control.SetWriteDeadline(time.Now().Add(patience))
+// open returns the context of the feed, which ends when its reader is gone. A reader
+// that may be gone is sent text, which means nothing. The chunk of length 0 that ends
+// the feed needs patience too.
+func (f *feed) open(r *http.Request, text string) (ctx context.Context, end func()) {
+	ctx, stop := untilHungUp(r, func() error {
+		if f.silence() < objectAfter/2 {
+			return nil // much is sent, and will be
+		}
+		return f.send([]byte(text))
+	})
+	return ctx, func() {
+		stop()
+		extend(f.w)
+	}
+}
+
+// silence returns for how long nothing was sent.
+func (f *feed) silence() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Since(f.last)
 }
 
 // events tell the state of a server to those who want to know when it changes.
@@ -87,7 +108,8 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	defer e.leave()
 	f := newFeed(w, kind)
-	defer f.extend()
+	ctx, end := f.open(r, comment)
+	defer end()
 	ticker := time.NewTicker(eventSpacing)
 	defer ticker.Stop()
 
@@ -96,7 +118,7 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 	for last := time.Now(); err == nil; {
 		select {
 		case <-ticker.C:
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		}
 		event, number := e.newest()
@@ -104,7 +126,7 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 		case number != sent:
 			sent = number
 		case time.Since(last) >= keepAlive:
-			event = []byte(":\n") // a comment
+			event = []byte(comment)
 		default:
 			continue
 		}

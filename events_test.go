@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"runtime"
@@ -48,11 +49,7 @@ func servePipes(t *testing.T, s *stream, k *keeper) (dial func(request string) n
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
-	web := &http.Server{
-		Handler:      newHandler(s, k),
-		WriteTimeout: snapshotPatience + patience,
-		BaseContext:  func(net.Listener) context.Context { return ctx },
-	}
+	web := newWebServer(ctx, newHandler(s, k), log.New(io.Discard, "", 0))
 	go web.Serve(l)
 	dial = func(request string) net.Conn {
 		near, far := net.Pipe()

@@ -35,8 +35,9 @@ func (v *server) serveFrames(w http.ResponseWriter, r *http.Request) {
 	}
 	defer v.stream.leave()
 	f := newFeed(w, kind)
-	defer f.extend()
-	v.stream.list(r.Context(), f, rows)
+	ctx, end := f.open(r, "\r\n") // who reads CSV skips empty lines
+	defer end()
+	v.stream.list(ctx, f, rows)
 }
 
 // parseRows returns the number of rows for ?n=; without it more than anybody
@@ -53,7 +54,7 @@ func parseRows(n string) (uint64, error) {
 }
 
 // list sends the table to its reader until it has so many rows, or ctx ends.
-func (s *stream) list(ctx context.Context, to feed, rows uint64) {
+func (s *stream) list(ctx context.Context, to *feed, rows uint64) {
 	defer context.AfterFunc(ctx, s.wake)()
 	err := to.send([]byte("frame,time,bytes,interval_ms\r\n"))
 	var (

@@ -15,10 +15,16 @@ import (
 var page []byte
 
 const (
-	// snapshotPatience is how long a snapshot may take. OctoPrint waits as long.
+	// snapshotPatience is how long a snapshot may take, unless the camera is slow.
+	// OctoPrint waits as long.
 	snapshotPatience = 5 * time.Second
 
 	maxFPS = 120 // of ?fps=, frames per second
+
+	// maxSpacing is the most time between frames, whatever ?fps= says. Proxies give
+	// up when nothing comes: nginx after 60 s (proxy_read_timeout), HAProxy as
+	// Debian sets it up after 50. So they may miss one frame.
+	maxSpacing = 25 * time.Second
 )
 
 // server answers requests.
@@ -33,32 +39,39 @@ func newHandler(s *stream, k *keeper) http.Handler {
 	mux.HandleFunc("GET /{$}", v.root)
 	for _, path := range []string{"/stream", "/stream.mjpg", "/video_feed"} {
 		mux.HandleFunc("GET "+path, v.serveStream)
+		mux.HandleFunc("GET "+path+"/{$}", v.serveStream)
 	}
 	for _, path := range []string{"/snapshot", "/snapshot.jpg"} {
 		mux.HandleFunc("GET "+path, v.serveSnapshot)
+		mux.HandleFunc("GET "+path+"/{$}", v.serveSnapshot)
 	}
 	mux.HandleFunc("GET /state", v.serveState)
 	mux.HandleFunc("GET /events", newEvents(v).serve)
 	mux.HandleFunc("GET /frames.csv", v.serveFrames)
 	mux.HandleFunc("GET /settings", v.serveSettings)
-	mux.Handle("POST /settings", http.NewCrossOriginProtection().Handler(http.HandlerFunc(v.changeSettings)))
+	mux.HandleFunc("POST /settings", v.changeSettings)
 	mux.HandleFunc("GET /healthz", v.serveHealth)
-	return mux
+	return http.AllowQuerySemicolons(mux)
 }
 
 // root serves the page, and what mjpg-streamer has there. Its clients append
-// all kinds of things to the query: "?action=snapshot_0", "?action=stream?1700".
+// all kinds of things to the query: "?action=snapshot_0", "?action=stream?1700",
+// "?action=stream;1700".
 func (v *server) root(w http.ResponseWriter, r *http.Request) {
 	switch action := r.URL.Query().Get("action"); {
 	case strings.HasPrefix(action, "stream"):
 		v.serveStream(w, r)
 	case strings.HasPrefix(action, "snapshot"):
 		v.serveSnapshot(w, r)
+	case strings.HasPrefix(action, "command"):
+		http.Error(w, fmt.Sprintf("action=%s: there are no commands here: POST to /settings what is to be set", action), http.StatusNotFound)
+	case action != "":
+		http.Error(w, fmt.Sprintf("action=%s: must be stream or snapshot", action), http.StatusNotFound)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 		w.Header().Set("Cache-Control", "no-cache")
-		w.Write(page)
+		send(w, page)
 	}
 }
 
@@ -124,8 +137,7 @@ func parseSpacing(fps string) (time.Duration, error) {
 	if err != nil || !(n > 0 && n <= maxFPS) {
 		return 0, fmt.Errorf("fps=%s: must be a number above 0 and up to %d", fps, maxFPS)
 	}
-	// The stream's clock can't measure more than half an hour.
-	return time.Duration(min(1/n, 1800) * float64(time.Second)), nil
+	return time.Duration(min(1/n, maxSpacing.Seconds()) * float64(time.Second)), nil
 }
 
 // enter counts a viewer in, or tells it that there is no room.
@@ -141,7 +153,8 @@ func (v *server) enter(w http.ResponseWriter) bool {
 // serveSnapshot sends one picture that was captured after the request came, or
 // up to ?max_age=500ms before.
 func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
-	after := time.Now()
+	start := time.Now()
+	after := start
 	if text := r.URL.Query().Get("max_age"); text != "" {
 		age, err := time.ParseDuration(text)
 		if err != nil || age < 0 {
@@ -154,16 +167,30 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer v.stream.leave()
-	ctx, cancel := context.WithTimeout(r.Context(), snapshotPatience)
+	ctx, end := untilHungUp(r, func() error { return process(w, r) })
+	ctx, cancel := context.WithTimeout(ctx, v.snapshotPatience())
 	defer cancel()
 	f, err := v.stream.fresh(ctx, after)
+	end()
 	if err != nil {
+		extend(w)
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, v.excuse(), http.StatusServiceUnavailable)
+		http.Error(w, v.excuse(time.Since(start)), http.StatusServiceUnavailable)
 		return
 	}
 	defer f.release()
 	v.sendSnapshot(w, f)
+}
+
+// process tells a client that its answer takes time (102, RFC 2518, section 10.1).
+// HTTP/1.0 knows no way to say that: who may be gone has to be taken for gone.
+func process(w http.ResponseWriter, r *http.Request) error {
+	if !r.ProtoAtLeast(1, 1) {
+		return errGone
+	}
+	extend(w)
+	w.WriteHeader(http.StatusProcessing)
+	return nil
 }
 
 func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
@@ -173,15 +200,25 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
 	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
-	w.Write(f.jpeg)
+	send(w, f.jpeg)
 }
 
-// excuse says why there is no picture.
-func (v *server) excuse() string {
+// snapshotPatience returns how long a snapshot may take. A picture of a slow camera
+// is due within two of its intervals: as long as it promised, or took lately.
+func (v *server) snapshotPatience() time.Duration {
+	interval := v.stream.lastInterval()
+	if fps := v.keeper.state().FPS; fps > 0 {
+		interval = max(interval, time.Duration(min(1/fps, 1800)*float64(time.Second)))
+	}
+	return max(snapshotPatience, 2*interval)
+}
+
+// excuse says why there is no picture after so long.
+func (v *server) excuse(waited time.Duration) string {
 	if why := v.keeper.state().Reason; why != "" {
 		return why
 	}
-	return fmt.Sprintf("no picture from the camera within %v", snapshotPatience)
+	return fmt.Sprintf("no picture from the camera within %v", waited.Round(time.Second/10))
 }
 
 // serveHealth is for watchdogs: fine while frames come, and also while nobody
@@ -224,11 +261,15 @@ type clientState struct {
 }
 
 func (v *server) serveState(w http.ResponseWriter, r *http.Request) {
+	sendJSON(w, v.state())
+}
+
+// sendJSON sends what has no kind of value that JSON can't have.
+func sendJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.Encode(v.state())
+	text, _ := json.MarshalIndent(value, "", "  ")
+	send(w, append(text, '\n'))
 }
 
 // state returns what /state tells.

@@ -167,12 +167,14 @@ func TestRoutes(t *testing.T) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100")
 	eventually(t, "the camera was looked for", func() bool { return stateOf(t, p)["mode"] == modeIdle })
 	tests := []struct{ kind, paths string }{
-		{"text/html; charset=utf-8", "/ /?cacheBust=1 /?action= /?action=nonsense"},
+		{"text/html; charset=utf-8", "/ /?cacheBust=1 /?action= /?action"},
 		{"multipart/x-mixed-replace; boundary=frame", "/stream /stream.mjpg /video_feed /stream?cacheBust=1 /stream?fps=50 " +
-			"/?action=stream /?action=stream_0 /?action=stream&1700000 /?action=stream?1700"},
-		{"application/octet-stream", "/stream?raw=1 /?action=stream&raw=1"},
+			"/?action=stream /?action=stream_0 /?action=stream&1700000 /?action=stream?1700 /?action=stream;1700 " +
+			"/stream/ /stream.mjpg/ /video_feed/ /stream/?fps=50"},
+		{"application/octet-stream", "/stream?raw=1 /?action=stream&raw=1 /?action=stream;raw=1 /stream/?raw=1"},
 		{"image/jpeg", "/snapshot /snapshot.jpg /snapshot?cacheBust=1 " +
-			"/?action=snapshot /?action=snapshot_0 /?action=snapshot&1700000 /?action=snapshot?1700"},
+			"/?action=snapshot /?action=snapshot_0 /?action=snapshot&1700000 /?action=snapshot?1700 /?action=snapshot;1700 " +
+			"/snapshot/ /snapshot.jpg/"},
 		{"application/json", "/state"},
 		{"text/event-stream", "/events"},
 		{"text/csv; charset=utf-8", "/frames.csv /frames.csv?n=3 /frames.csv?n="},
@@ -193,8 +195,8 @@ func TestRoutes(t *testing.T) {
 			}
 		}
 	}
-	if got := stateOf(t, p)["clients_total"]; got != 11.0 {
-		t.Errorf("got %v clients of the stream, want 11: HEAD is none", got)
+	if got := stateOf(t, p)["clients_total"]; got != 18.0 {
+		t.Errorf("got %v clients of the stream, want 18: HEAD is none", got)
 	}
 }
 
@@ -237,8 +239,10 @@ func TestErrors(t *testing.T) {
 			400, ": must be a duration like 500ms or 2s\n"},
 		{"GET /frames.csv?n=0 /frames.csv?n=-1 /frames.csv?n=1.5 /frames.csv?n=many /frames.csv?n=99999999999999999999",
 			400, ": must be a whole number above 0\n"},
-		{"GET /nonsense /stream/ /static/index.html", 404, "404 page not found\n"},
-		{"POST / /stream /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
+		{"GET /nonsense /stream/nonsense /snapshot/1.jpg /static/index.html", 404, "404 page not found\n"},
+		{"GET /?action=nonsense /?action=take /?action=Stream", 404, ": must be stream or snapshot\n"},
+		{"GET /?id=1&action=command /?action=command_ng", 404, ": there are no commands here: POST to /settings what is to be set\n"},
+		{"POST / /stream /stream/ /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
 		{"OPTIONS / /stream /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
 	}
 	s, address := serveStream(t, 1)
@@ -271,9 +275,9 @@ func TestParseSpacing(t *testing.T) {
 		"120":    8333333 * time.Nanosecond,
 		"25":     40 * time.Millisecond,
 		"0.5":    2 * time.Second,
-		"1e-3":   1000 * time.Second,
-		"1e-9":   1800 * time.Second, // as long as the clock can measure
-		"5e-324": 1800 * time.Second,
+		"0.05":   20 * time.Second,
+		"0.005":  25 * time.Second, // or proxies give up
+		"5e-324": 25 * time.Second,
 	} {
 		if got, err := parseSpacing(fps); got != want || err != nil {
 			t.Errorf("fps=%s: got %v, error %v, want %v", fps, got, err, want)
@@ -351,6 +355,48 @@ func TestSnapshotPatience(t *testing.T) {
 				}
 				if got := s.state().Viewers; got != 0 {
 					t.Errorf("got %d viewers left, want none", got)
+				}
+			})
+		})
+	}
+}
+
+// A snapshot of a slow camera may take as long as two of its pictures, whether it
+// said that it is slow, or just is.
+func TestSnapshotOfSlowCamera(t *testing.T) {
+	tests := []struct {
+		name     string
+		granted  float64       // frames per second
+		measured time.Duration // between two frames
+		comes    time.Duration // the next one, after the request
+		code     int
+		took     time.Duration
+	}{
+		{"0.1 fps", 0.1, 0, 15 * time.Second, 200, 15 * time.Second},
+		{"0.1 fps, stuck", 0.1, 0, time.Hour, 503, 20 * time.Second},
+		{"exposures of 4 s", 30, 4 * time.Second, 7 * time.Second, 200, 7 * time.Second},
+		{"exposures of 4 s, stuck", 30, 4 * time.Second, time.Hour, 503, 8 * time.Second},
+		{"fast, stuck", 30, 33 * time.Millisecond, time.Hour, 503, 5 * time.Second},
+		{"hardly ever", 1e-300, 0, 50 * time.Minute, 200, 50 * time.Minute},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStream(1)
+				k := &keeper{stream: s}
+				k.change(func(st *status) { st.FPS = tt.granted })
+				if tt.measured > 0 {
+					publishAt(s, picture1, true, time.Now().Add(-tt.measured))
+					publishAt(s, picture1, true, time.Now())
+					s.forget()
+				}
+				timer := time.AfterFunc(tt.comes, func() { publishJPEG(s, picture2) })
+				defer timer.Stop()
+				start := time.Now()
+				w := httptest.NewRecorder()
+				newHandler(s, k).ServeHTTP(w, httptest.NewRequest("GET", "/snapshot", nil))
+				if took := time.Since(start); w.Code != tt.code || took != tt.took {
+					t.Errorf("got %d %.60q after %v, want %d after %v", w.Code, w.Body, took, tt.code, tt.took)
 				}
 			})
 		})

@@ -20,10 +20,12 @@
 //	              that, as JSON or as a form, changes it for all viewers
 //	/healthz      200 while all is well, else 503 and the reason
 //
-// The stream takes ?fps=5 to send no more than that many frames a second, and
-// ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
-// snapshot takes ?max_age=500ms to be content with a picture that old. The table
-// ends after ?n=100 rows.
+// The stream takes ?fps=5 to send no more than that many frames a second, but one
+// at least every 25 s, and ?raw=1 to name its bytes application/octet-stream, for
+// scripts in Safari. A snapshot takes ?max_age=500ms to be content with a picture
+// that old. It waits for 5 s, or two intervals of a slow camera. The table
+// ends after ?n=100 rows. A slash too many at the end is ignored, and an ?action=
+// that is not here gets 404.
 //
 // The camera is the one at the flat cable of a Raspberry Pi: the firmware makes
 // pictures of it, where its driver is loaded ("bm2835 mmal"), or else
@@ -44,10 +46,10 @@
 // number; one that comes back with another is shown again, if no other has its name.
 //
 // Settings last until the program ends; what is to last longer goes into the
-// flags. Only pages of porthole itself can change them, and programs that are
-// no browsers. {"controls":{"brightness":140}} sets a control, {"fps":30} the rate
-// that is nearest, if it is within 1 %, like 29.97, and {"reset":true} goes back to
-// the flags and the camera's defaults.
+// flags. Only pages of porthole itself can change them, behind a proxy too, and
+// programs that are no browsers. {"controls":{"brightness":140}} sets a control,
+// {"fps":30} the rate that is nearest, if it is within 1 %, like 29.97, and
+// {"reset":true} goes back to the flags and the camera's defaults.
 //
 // Controls of the camera have the names that v4l2-ctl prints; a second brightness
 // is brightness_2, and one whose label has no letters from a to z and no digits
@@ -283,16 +285,7 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	background.Go(func() { defer release(); k.run(ctx) }) // a panic must not spoil the terminal
 	background.Go(func() { defer release(); s.repeat(ctx) })
 
-	web := &http.Server{
-		Handler:           newHandler(s, k),
-		ErrorLog:          logger,
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      snapshotPatience + patience, // the stream has its own
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       impatient,
-	}
+	web := newWebServer(ctx, newHandler(s, k), logger)
 	background.Go(func() {
 		<-ctx.Done()
 		s.close(farewell)
@@ -309,14 +302,18 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	return err
 }
 
-// impatient prepares a connection that was accepted.
-func impatient(ctx context.Context, conn net.Conn) context.Context {
-	if tcp, ok := conn.(*net.TCPConn); ok && limitSilence != nil {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			raw.Control(limitSilence)
-		}
+// newWebServer returns a server whose answers end when ctx does.
+func newWebServer(ctx context.Context, handler http.Handler, logger *log.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ErrorLog:          logger,
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      patience, // until something is sent: see send
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       acceptConn,
 	}
-	return ctx
 }
 
 // cameraNames lists the names that -camera can be, and tells whether it can be

@@ -8,6 +8,7 @@ import (
 	"math"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,33 +37,71 @@ type settingsState struct {
 }
 
 func (v *server) serveSettings(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.Encode(v.keeper.settings())
+	sendJSON(w, v.keeper.settings())
 }
 
 // changeSettings makes a change and answers as serveSettings does, or else says
 // what is wrong with it; then nothing has changed.
 func (v *server) changeSettings(w http.ResponseWriter, r *http.Request) {
+	if isCrossOrigin(r) {
+		http.Error(w, "only porthole's own page and programs that are no browsers may change settings", http.StatusForbidden)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxChange)
 	c, err := readChange(r)
 	if err == nil {
 		err = v.keeper.apply(c)
 	}
 	if err != nil {
+		extend(w) // some cameras take their time
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	v.serveSettings(w, r)
 }
 
+// isCrossOrigin reports whether a browser may have sent a request for a page that is
+// not ours: a browser on the same network does that for whatever page it shows.
+//
+// Browsers say it in Sec-Fetch-Site, but only over HTTPS and to localhost (W3C Fetch
+// Metadata, section 2). Over plain HTTP there is Origin, the server that the page is
+// from. It is ours if it is what the browser calls us: Host, or X-Forwarded-Host from
+// a proxy that has another name for us. Some proxies send neither, like nginx unless
+// it is told to, and then Origin proves nothing. A form is refused there.
+//
+// JSON is not: no browser sends application/json to another server before that has
+// agreed, in answer to OPTIONS, to the header Content-Type (a preflight, section 4.8
+// of the Fetch standard). We never agree. A form, and fetch without CORS, can only
+// send the types of a form. So whoever adds Access-Control-Allow-Headers to the
+// answers of /settings has to check Origin here for JSON, too.
+//
+// No Origin at all is a program, or a browser too old to send it for a form.
+func isCrossOrigin(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "":
+	case "same-origin", "none":
+		return false
+	default:
+		return true
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" || contentType(r) == "application/json" {
+		return false
+	}
+	o, err := url.Parse(origin)
+	return err != nil || o.Host == "" || o.Host != r.Host && o.Host != r.Header.Get("X-Forwarded-Host")
+}
+
+// contentType returns the type of a request's body, without its parameters.
+func contentType(r *http.Request) string {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return kind
+}
+
 // readChange reads a change, as JSON or as a form. In a form, what is not a
 // field of a change is a control.
 func readChange(r *http.Request) (c change, err error) {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch kind {
+	switch contentType(r) {
 	case "application/json":
 		d := json.NewDecoder(r.Body)
 		d.DisallowUnknownFields()

@@ -260,3 +260,88 @@ func TestSettingsOfOthers(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 }
+
+// What browsers and programs send, as it comes out of proxies. The page that it is
+// for has the address http://board.local.
+func TestWhoMayChangeSettings(t *testing.T) {
+	const (
+		form  = "application/x-www-form-urlencoded"
+		json  = "application/json"
+		nginx = "127.0.0.1:5000" // the Host that it sends, and no other
+		ours  = "http://board.local"
+		other = "http://example.com"
+	)
+	tests := []struct {
+		name, host, origin, kind string
+		more                     string // one more header
+		want                     bool
+	}{
+		{"our page", "board.local", ours, json, "", true},
+		{"our page, a form", "board.local", ours, form, "", true},
+		{"our page on HTTPS", "board.local", "https://board.local", form, "Sec-Fetch-Site: same-origin", true},
+		{"our page in nginx", nginx, ours, json, "", true},
+		{"our page in nginx, HTTPS", nginx, "https://board.local", json, "Sec-Fetch-Site: same-origin", true},
+		{"our page in Apache, a form", nginx, ours, form, "X-Forwarded-Host: board.local", true},
+		{"our page in HAProxy", "board.local:8080", "http://board.local:8080", form, "X-Forwarded-For: 192.0.2.1", true},
+		{"our page in Caddy", "board.local", ours, json, "X-Forwarded-Host: board.local", true},
+		{"a program", "board.local", "", form, "", true},
+		{"a program in nginx", nginx, "", json, "", true},
+
+		{"another page, a form", "board.local", other, form, "", false},
+		{"another page, JSON by fetch without CORS", "board.local", other, "text/plain;charset=UTF-8", "", false},
+		{"another page, a form with a file", "board.local", other, "multipart/form-data; boundary=application/json", "", false},
+		{"another page, no type", "board.local", other, "", "", false},
+		{"another page, two types", "board.local", other, "text/plain, application/json", "", false},
+		{"another page says so", "board.local", other, json, "Sec-Fetch-Site: cross-site", false},
+		{"a neighbour says so", "board.local", "http://nas.local", json, "Sec-Fetch-Site: same-site", false},
+		{"another port", "board.local:5000", "http://board.local:8000", form, "", false},
+		{"a page in a file", "board.local", "null", form, "", false},
+		{"a page in a file, no host", "", "null", form, "", false},
+		{"another page in nginx", nginx, other, form, "", false},
+		{"another page in nginx says so", nginx, other, json, "Sec-Fetch-Site: cross-site", false},
+		{"our page in nginx, a form: nothing tells it from another", nginx, ours, form, "", false},
+		{"another page in Caddy", "board.local", other, form, "X-Forwarded-Host: board.local", false},
+		{"another page in Apache", nginx, other, form, "X-Forwarded-Host: board.local", false},
+	}
+	handler := newHandler(newStream(1), &keeper{})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			body := "quality=1000" // wrong, so that it changes nothing
+			if tt.kind == json {
+				body = `{"quality":1000}`
+			}
+			r := httptest.NewRequest("POST", "/settings", strings.NewReader(body))
+			r.Host = tt.host
+			for _, header := range []string{"Content-Type: " + tt.kind, "Origin: " + tt.origin, tt.more} {
+				if name, value, _ := strings.Cut(header, ": "); value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			want := http.StatusForbidden
+			if tt.want {
+				want = http.StatusBadRequest
+			}
+			if w.Code != want {
+				t.Errorf("got %d %q, want %d", w.Code, w.Body, want)
+			}
+		})
+	}
+}
+
+// JSON needs no other proof that it comes from our page, as long as a browser that
+// asks whether another page may send it gets no permission.
+func TestNoPreflightAllowed(t *testing.T) {
+	r := httptest.NewRequest("OPTIONS", "/settings", nil)
+	r.Header.Set("Origin", "http://example.com")
+	r.Header.Set("Access-Control-Request-Method", "POST")
+	r.Header.Set("Access-Control-Request-Headers", "content-type")
+	w := httptest.NewRecorder()
+	newHandler(newStream(1), &keeper{}).ServeHTTP(w, r)
+	for name := range w.Header() {
+		if strings.HasPrefix(name, "Access-Control-") {
+			t.Errorf("got %s: %s, want no such header", name, w.Header().Get(name))
+		}
+	}
+}

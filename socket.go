@@ -22,6 +22,7 @@ func init() {
 	limitUnsent = limitUnsentSocket
 	isQueued = isSocketQueued
 	limitSilence = limitSilenceSocket
+	isHungUp = isSocketHungUp
 }
 
 // trySendSocket is send(2) without waiting. MSG_EOR has the next call start a
@@ -57,6 +58,15 @@ func limitUnsentSocket(fd uintptr) {
 // gone without a word, as long as all fits into the socket's buffer.
 func limitSilenceSocket(fd uintptr) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
+}
+
+// isSocketHungUp asks with poll(2). Of a unix socket the kernel knows at once that its
+// other end is closed and has not only shut down its sending side, of a TCP connection
+// when it was reset, in answer to something that was sent.
+func isSocketHungUp(fd uintptr) bool {
+	all := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR always count
+	n, err := unix.Poll(all, 0)
+	return err == nil && n > 0 && all[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // maxQueued is how much of what a socket has sent may be in the queue of a network

@@ -146,9 +146,10 @@ type stream struct {
 	// mu is written by whoever publishes, joins or leaves, and only read
 	// locked by those who wait: N woken clients do not queue for it.
 	mu        sync.RWMutex
-	cond      sync.Cond // L is mu.RLocker(): a publication, or a viewer more or less
-	turn      uint32    // counts publications: repeats too, and the end
-	number    uint32    // of the newest capture
+	cond      sync.Cond     // L is mu.RLocker(): a publication, or a viewer more or less
+	turn      uint32        // counts publications: repeats too, and the end
+	number    uint32        // of the newest capture
+	interval  time.Duration // between the last two good ones in a row
 	repeatAt  time.Time
 	viewers   int       // clients, readers of the table and those who wait for a snapshot
 	left      time.Time // when the last viewer left
@@ -225,6 +226,9 @@ func (s *stream) publish(f *frame, jpeg []byte, at time.Time) {
 	if f.good {
 		s.totals.frames++
 		s.rate.count(s.clock.Load())
+		if old != nil && old.good {
+			s.interval = at.Sub(old.at)
+		}
 	}
 	s.mu.Unlock()
 	s.cond.Broadcast()
@@ -268,6 +272,15 @@ func (s *stream) repeatIfDue() time.Duration {
 	return repeatLater
 }
 
+// pulse wakes all clients, without a new frame or a repeated one.
+func (s *stream) pulse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn++
+	s.tick(time.Now())
+	s.cond.Broadcast()
+}
+
 // tick sets the clock that clients go by: to ask the system for the time is a
 // system call on ARMv6, too dear for each client and frame. mu is held.
 func (s *stream) tick(now time.Time) {
@@ -283,6 +296,14 @@ func (s *stream) newest() *frame {
 			return f
 		}
 	}
+}
+
+// lastInterval returns the time between the last two pictures of the camera; 0 when
+// there were none yet.
+func (s *stream) lastInterval() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.interval
 }
 
 // forget drops the newest frame: it would be old news for the next viewer.
@@ -388,7 +409,7 @@ func (s *stream) close(grace time.Duration) {
 	s.closed = true
 	s.turn++
 	for c := range s.clients {
-		c.gone.Store(true)
+		c.state.Store(stateGone)
 		c.conn.SetWriteDeadline(time.Now().Add(grace))
 	}
 	s.cond.Broadcast()

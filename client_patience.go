@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"time"
+)
+
+// How it is found that a client is gone, or as good as that.
+
+const (
+	// patience is how long a client may take nothing before it is dropped.
+	patience = 10 * time.Second
+
+	// leastRate is what a client must take to be no stalled one, bytes per second:
+	// 64 kbit/s. A frame of 28 KB takes 3 s then. Nobody watches at less, and it would
+	// keep a large frame in memory for long. It can't be much less, either: a socket
+	// takes up to 64 KB at once, and that has to be seen within patience.
+	leastRate = 8 << 10
+
+	// checkEvery is how often is looked what a client takes whose frame is stuck.
+	checkEvery = time.Second
+
+	// maxTalk is how much a client may say after its request, in bytes. It should be
+	// silent, and to listen takes time.
+	maxTalk = 16 << 10
+
+	// A client that has shut down its sending side gets a heartbeat at the first
+	// publication after so long, to see whether it is still there; microseconds.
+	heartbeatSpacing = 500_000
+)
+
+// heartbeat means nothing: one more line in the header of the part that comes next.
+var heartbeat = []byte("X-Heartbeat: 1\r\n")
+
+// What a client's state can be.
+const (
+	stateOpen       uint32 = iota
+	stateHalfClosed        // it has shut down its sending side, or hung up: that looks the same
+	stateGone              // it hung up, or is to go
+)
+
+// listen waits for the client to hang up. It has nothing else to say. One that only
+// shuts down its sending side, as BusyBox's nc does, still wants the stream (RFC
+// 9112, section 9.6). TCP has the same sign for both, and more comes only when
+// something is sent: see sendHeartbeat.
+func (c *client) listen() {
+	var b [64]byte
+	for said := 0; said < maxTalk; {
+		n, err := c.conn.Read(b[:])
+		if said += n; errors.Is(err, io.EOF) {
+			c.heartbeat = c.stream.clock.Load() // due now; from here on it is its sender's
+			c.state.CompareAndSwap(stateOpen, stateHalfClosed)
+			c.stream.pulse()
+			for !c.isGone() && !hasHungUp(c.conn) {
+				time.Sleep(objectAfter)
+			}
+			break
+		}
+		if err != nil {
+			break
+		}
+	}
+	c.state.Store(stateGone)
+	c.conn.Close() // a blocked write returns
+	c.stream.pulse()
+}
+
+// isGone reports whether the client hung up, or is to go.
+func (c *client) isGone() bool {
+	return c.state.Load() == stateGone
+}
+
+// heartbeatDue reports whether the client is to be asked whether it is there.
+func (c *client) heartbeatDue() bool {
+	return c.state.Load() == stateHalfClosed && int32(c.stream.clock.Load()-c.heartbeat) >= 0
+}
+
+// sendHeartbeat sends one if it is due. Who is gone objects to it, which listen sees.
+func (c *client) sendHeartbeat() error {
+	if c.raw == nil || !c.heartbeatDue() {
+		return nil
+	}
+	c.heartbeat = c.stream.clock.Load() + heartbeatSpacing
+	n, err := trySend(c.fd, heartbeat)
+	switch {
+	case err == syscall.EAGAIN:
+		return nil // it is busy with what came before
+	case err == nil && n < len(heartbeat):
+		return io.ErrShortWrite // what comes next would be a part of it
+	}
+	return err
+}
+
+// persist has write go on when it runs out of time, as long as the client takes
+// enough.
+func (c *client) persist(write func() error) error {
+	for {
+		err := write()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.takesEnough() {
+			return err
+		}
+	}
+}
+
+// extend gives the client all its patience: once a second and not per frame, since
+// a timer has to be set anew for it.
+func (c *client) extend() {
+	now := time.Now()
+	c.giveUp, c.seen = now.Add(patience), c.bytes
+	c.setDeadline(now)
+}
+
+// takesEnough gives the client more time for the frame that it is being sent, as much
+// as leastRate allows for what it took since it was looked last. It is false when
+// there is none left, or the stream is closed.
+func (c *client) takesEnough() bool {
+	now := time.Now()
+	earned := time.Duration(c.bytes-c.seen) * time.Second / leastRate
+	c.giveUp, c.seen = c.giveUp.Add(earned), c.bytes
+	if full := now.Add(patience); c.giveUp.After(full) {
+		c.giveUp = full
+	}
+	return now.Before(c.giveUp) && c.setDeadline(now)
+}
+
+// setDeadline sets when a write is interrupted to look what the client takes. It is
+// false when the stream was closed, which has set the last deadline.
+func (c *client) setDeadline(now time.Time) bool {
+	c.stream.mu.RLock()
+	defer c.stream.mu.RUnlock()
+	if c.stream.closed {
+		return false
+	}
+	next := now.Add(checkEvery)
+	if next.After(c.giveUp) {
+		next = c.giveUp
+	}
+	c.conn.SetWriteDeadline(next)
+	return true
+}
