@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -25,10 +23,6 @@ const (
 	// settleV4L2 is how long exposure and white balance take to come right.
 	// The first pictures are often dark or green.
 	settleV4L2 = 500 * time.Millisecond
-
-	// waitStep is how often Capture looks whether it is to end, while it
-	// waits for a picture.
-	waitStep = 500 * time.Millisecond
 )
 
 // firmwareDriver is the name of the driver for the camera that the firmware of a
@@ -318,82 +312,6 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 	}
 }
 
-// firstPatience is how long the first picture may take: sticks for HDMI and many
-// cheap cameras need some seconds.
-const firstPatience = 10 * time.Second
-
-// patience returns how long the next picture may take.
-func (c *v4l2Camera) patience() time.Duration {
-	slowest := max(interval(c.info.FPS), time.Duration(c.exposure.Load()), c.longest)
-	if c.last.IsZero() {
-		return max(firstPatience, stallAfter(slowest))
-	}
-	return stallAfter(slowest)
-}
-
-// await waits until it has dequeued a picture into c.buffer.
-func (c *v4l2Camera) await(ctx context.Context) error {
-	since := time.Now()
-	for now := since; now.Sub(since) <= c.patience(); now = time.Now() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := c.setDeadline(now); err != nil {
-			return err
-		}
-		switch err := c.watcher.wait(c.try); {
-		case err == nil:
-			c.noteInterval(time.Now())
-			return c.tried
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			// There is nothing to wait for: VIDIOC_DQBUF says why.
-			if c.try(uintptr(c.fd)) {
-				return c.tried
-			}
-			return errors.New("the camera stopped streaming")
-		}
-	}
-	if c.last.IsZero() {
-		return noPicture(fmt.Sprintf("no picture for %v: the camera does not start, or is none", c.patience()))
-	}
-	return fmt.Errorf("no picture for %v: the camera stalled", c.patience())
-}
-
-// noteInterval notes that a picture came. Each one has the longest interval count
-// a little less.
-func (c *v4l2Camera) noteInterval(now time.Time) {
-	if !c.last.IsZero() {
-		c.longest = max(now.Sub(c.last), c.longest-c.longest/16)
-	}
-	c.last = now
-}
-
-// noteExposure notes the exposure that is set, in units of 100 us.
-func (c *v4l2Camera) noteExposure(value int64) {
-	c.exposure.Store(min(max(value, 0), maxExposure) * int64(100*time.Microsecond))
-}
-
-// maxExposure is more than cameras have, in units of 100 us: ten minutes.
-const maxExposure = 6_000_000
-
-// setDeadline has the watcher wait for another while, and looks whether the
-// source of the pictures has changed meanwhile.
-func (c *v4l2Camera) setDeadline(now time.Time) error {
-	if c.deadline.Sub(now) > waitStep/2 {
-		return nil
-	}
-	c.deadline = now.Add(waitStep)
-	if err := c.watcher.setDeadline(c.deadline); err != nil {
-		return err
-	}
-	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLPRI}}
-	n, err := c.kernel.poll(fds, 0)
-	if n > 0 && err == nil && fds[0].Revents&(unix.POLLPRI|unix.POLLERR) == unix.POLLPRI {
-		return errors.New("the source of the picture has changed")
-	}
-	return err
-}
-
 // appendPicture appends the picture in b to dst as a JPEG.
 func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2Buffer) ([]byte, error) {
 	if int64(b.index) >= int64(len(c.buffers)) || int64(b.bytesUsed) > int64(len(c.buffers[b.index])) {
@@ -476,46 +394,4 @@ func (c *v4l2Camera) bufferIoctl(request uintptr, b *v4l2Buffer) error {
 
 func (c *v4l2Camera) ioctl(request uintptr, arg unsafe.Pointer) error {
 	return c.kernel.ioctl(c.fd, request, arg)
-}
-
-// advise says which device an error is about, and what to do. The same number
-// means something else when it is the answer to a single request, about a control
-// say: then it is told as it is.
-func advise(path string, err error) error {
-	advice := ""
-	switch call := systemCall(err); {
-	case errors.Is(err, unix.ENODEV):
-		advice = "the camera is gone: was it unplugged?"
-	case errors.Is(err, unix.EBUSY) && slices.Contains(exclusiveCalls, call):
-		advice = "in use by another program"
-	case errors.Is(err, unix.ENOSPC) && call == "ioctl(VIDIOC_STREAMON)":
-		advice = "not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"
-	case errors.Is(err, unix.EPIPE) && call == "ioctl(VIDIOC_STREAMON)":
-		return fmt.Errorf("%s: nothing is connected to this receiver, or its pipeline is not set up (media-ctl): %w", path, err)
-	case call != "":
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		advice = "permission denied: run as root or add this user to the group video"
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
-		return notThere(path + ": no such device: is it plugged in?")
-	}
-	if withAdvice := (*advised)(nil); advice == "" && errors.As(err, &withAdvice) {
-		advice = withAdvice.text
-	}
-	if advice == "" {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return &advised{path + ": " + advice, err}
-}
-
-// exclusiveCalls are those that another program which has the camera keeps from
-// succeeding; "" is opening it.
-var exclusiveCalls = []string{"", "ioctl(VIDIOC_S_FMT)", "ioctl(VIDIOC_REQBUFS)", "ioctl(VIDIOC_STREAMON)"}
-
-// systemCall names the call that an error is of; "" for opening the node.
-func systemCall(err error) string {
-	var call *os.SyscallError
-	if errors.As(err, &call) {
-		return call.Syscall
-	}
-	return ""
 }

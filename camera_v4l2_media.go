@@ -31,19 +31,16 @@ type mediaArray struct {
 // struct media_v2_entity
 type mediaEntity struct {
 	id       uint32
-	name     [64]byte
+	_        [64]byte // name
 	function uint32
-	flags    uint32
-	_        [5]uint32
+	_        [6]uint32 // flags
 }
 
 // struct media_v2_interface
 type mediaInterface struct {
 	id           uint32
-	typ          uint32
-	flags        uint32
-	_            [9]uint32
-	major, minor uint32 // of a device node
+	_            [11]uint32 // type, flags
+	major, minor uint32     // of a device node
 	_            [14]uint32
 }
 
@@ -51,18 +48,15 @@ type mediaInterface struct {
 type mediaPad struct {
 	id       uint32
 	entityID uint32
-	flags    uint32
-	index    uint32
-	_        [4]uint32
+	_        [6]uint32 // flags, index
 }
 
 // struct media_v2_link: from one pad to another, or from an interface to an entity.
 type mediaLink struct {
-	id       uint32
+	_        uint32 // id
 	sourceID uint32
 	sinkID   uint32
-	flags    uint32
-	_        [6]uint32
+	_        [7]uint32 // flags
 }
 
 // mediaIocGTopology is MEDIA_IOC_G_TOPOLOGY, since Linux 4.19.
