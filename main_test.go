@@ -533,7 +533,7 @@ func TestListenKeepsFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := listen(t.Context(), "unix:" + path); err == nil {
+	if l, err := listen(t.Context(), "unix:"+path); err == nil {
 		l.Close()
 		t.Error("got a listener in place of a file, want an error")
 	}
