@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pkg/term/termios"
 	"golang.org/x/sys/unix"
@@ -193,6 +194,37 @@ func TestConsole(t *testing.T) {
 	}
 	if all := s.text(); !strings.HasSuffix(all, " \r") {
 		t.Errorf("the terminal shows %q at last, want the status gone", all[max(len(all)-20, 0):])
+	}
+}
+
+// A terminal that becomes narrower makes two lines of the status. Nothing of it stays.
+func TestConsoleResized(t *testing.T) {
+	s := newScreen(t)
+	resize := func(columns uint16) {
+		t.Helper()
+		if err := unix.IoctlSetWinsize(int(s.keyboard.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resize(70)
+	status := startSelf(t, s.own(t, "porthole", "-camera", "emulated"))
+	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera 640x480 JPEG\r") // and the cursor is where it begins
+	time.Sleep(100 * time.Millisecond)
+	start := len(s.text())
+	resize(30)
+	s.shows(t, "\r\x1b[J\ridle: 0.0 fps, clients: 0, 0.\r")
+	s.press(t, "?")
+	s.shows(t, keys)
+	resize(100)
+	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera 640x480 JPEG\r")
+	if got := strings.Count(s.text()[start:], "\x1b"); got != 1 {
+		t.Errorf("got %d escape sequences, want one, when it became narrower", got)
+	}
+	resize(40)
+	s.shows(t, "\r\x1b[J\ridle: 0.0 fps, clients: 0, 0.0 MB/s, em\r")
+	s.press(t, "q")
+	if got := await(t, "the exit status", status); got != 0 {
+		t.Errorf("got status %d, want 0", got)
 	}
 }
 
