@@ -79,7 +79,7 @@ func BenchmarkRound(b *testing.B) {
 func serveStream(t testing.TB, maxViewers int) (s *stream, address string) {
 	t.Helper()
 	s = newStream(maxViewers)
-	l, err := listen("127.0.0.1:0")
+	l, err := listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

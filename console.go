@@ -60,7 +60,7 @@ type console struct {
 	over   bool         // it is not to be taken again
 	text   string       // the status
 	shown  string       // what of it is on the screen
-	column int          // where the cursor is, behind it
+	used   int          // columns of its line that were written to
 	late   []byte       // what is still to be written
 }
 
@@ -161,13 +161,12 @@ func (c *console) heed(sig os.Signal) (ends bool) {
 	case unix.SIGTSTP:
 		c.suspend()
 		return false
+	case unix.SIGWINCH:
+		return false // run shows the status next
 	case unix.SIGCONT:
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.held, c.shown = false, "" // others had the terminal meanwhile
-		return false
-	case unix.SIGWINCH:
-		c.resized()
+		c.held, c.shown, c.used = false, "", 0 // others had the terminal meanwhile
 		return false
 	case unix.SIGHUP, unix.SIGQUIT:
 		c.release()
@@ -175,18 +174,6 @@ func (c *console) heed(sig os.Signal) (ends bool) {
 		unix.Kill(unix.Getpid(), sig.(unix.Signal)) // as if we had not been in between
 	}
 	return true
-}
-
-// resized clears what a terminal that has become too narrow made of the status.
-// Most, like tmux, break the line into several. On one that cuts it off, that much
-// of the log above goes, too.
-func (c *console) resized() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if width := columns() + 1; c.held && foreground() && c.column > width {
-		c.late = fmt.Appendf(c.late, "\x1b[%dA\r\x1b[J", c.column/width) // up, and clear to the end (ECMA-48)
-		c.shown, c.column = "", 0
-	}
 }
 
 // suspend stops the program until SIGCONT. A process group that includes the
@@ -229,7 +216,7 @@ func (c *console) restore() {
 	}
 	c.term.Close()
 	unix.Close(c.out)
-	c.term, c.held, c.shown = nil, false, ""
+	c.term, c.held, c.shown, c.used = nil, false, "", 0
 }
 
 // show takes the terminal if it is ours and shows the status. It reports whether
@@ -238,14 +225,14 @@ func (c *console) show() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over || !foreground() {
-		c.held, c.shown = false, ""
+		c.held, c.shown, c.used = false, "", 0
 		return false
 	}
 	if !c.held && c.take() != nil {
 		return false
 	}
 	c.flush()
-	if line := fit(c.text); line != c.shown && len(c.late) == 0 {
+	if line := fit(c.text); (line != c.shown || c.used > columns()) && len(c.late) == 0 {
 		c.paint(line)
 	}
 	return true
@@ -276,14 +263,17 @@ func (c *console) take() (err error) {
 
 // paint replaces what is shown by line. Spaces and not an escape sequence cover
 // the rest: every terminal knows these. mu is held.
+//
+// A terminal that became narrower may have made two lines of what is shown, or more.
+// As the cursor was left at the start, it is in the first of them then, and all from
+// there on is erased: ED, which every terminal that can be resized knows.
 func (c *console) paint(line string) {
-	before := len(c.late)
-	c.late = fmt.Appendf(c.late, "\r%-*s", min(len(c.shown), columns()), line)
-	c.column = len(c.late) - before - 1
-	if line == "" {
-		c.late = append(c.late, '\r')
-		c.column = 0
+	if c.used > columns() {
+		c.late = append(c.late, "\r\x1b[J"...)
+		c.shown, c.used = "", 0
 	}
+	c.late = fmt.Appendf(c.late, "\r%-*s\r", len(c.shown), line)
+	c.used = max(c.used, len(line))
 	c.shown = line
 	c.flush()
 }
@@ -306,7 +296,8 @@ func (c *console) Write(line []byte) (int, error) {
 		status := c.shown
 		c.paint("")
 		c.late = append(c.late, line...)
-		c.paint(status)
+		c.used = 0
+		c.paint(fit(status))
 	}
 	return len(line), nil
 }

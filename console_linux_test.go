@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pkg/term/termios"
 	"golang.org/x/sys/unix"
@@ -196,28 +197,38 @@ func TestConsole(t *testing.T) {
 	}
 }
 
-// The ways out that a person or the system has, and a bug.
-// A status that a narrower terminal has broken into several lines is cleared.
+// A terminal that becomes narrower makes two lines of the status. Nothing of it stays.
 func TestConsoleResized(t *testing.T) {
 	s := newScreen(t)
 	resize := func(columns uint16) {
+		t.Helper()
 		if err := unix.IoctlSetWinsize(int(s.keyboard.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	resize(80)
-	startSelf(t, s.own(t, "porthole", "-camera", "emulated"))
-	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera")
+	resize(70)
+	status := startSelf(t, s.own(t, "porthole", "-camera", "emulated"))
+	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera 640x480 JPEG\r") // and the cursor is where it begins
+	time.Sleep(100 * time.Millisecond)
+	start := len(s.text())
 	resize(30)
-	s.shows(t, "\x1b[2A\r\x1b[J\ridle: 0.0 fps, clients: 0, 0.") // 65 characters took three lines
-	before := s.mark(t)
+	s.shows(t, "\r\x1b[J\ridle: 0.0 fps, clients: 0, 0.\r")
+	s.press(t, "?")
+	s.shows(t, keys)
 	resize(100)
-	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera")
-	if strings.Contains(s.text()[before:], "\x1b") {
-		t.Error("lines above were cleared for a wider terminal")
+	s.shows(t, "\ridle: 0.0 fps, clients: 0, 0.0 MB/s, emulated camera 640x480 JPEG\r")
+	if got := strings.Count(s.text()[start:], "\x1b"); got != 1 {
+		t.Errorf("got %d escape sequences, want one, when it became narrower", got)
+	}
+	resize(40)
+	s.shows(t, "\r\x1b[J\ridle: 0.0 fps, clients: 0, 0.0 MB/s, em\r")
+	s.press(t, "q")
+	if got := await(t, "the exit status", status); got != 0 {
+		t.Errorf("got status %d, want 0", got)
 	}
 }
 
+// The ways out that a person or the system has, and a bug.
 func TestConsoleEnds(t *testing.T) {
 	tests := []struct {
 		name   string

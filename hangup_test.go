@@ -24,7 +24,7 @@ func serveOver(t *testing.T, network string) (s *stream, dial func(request strin
 	go s.repeat(t.Context())
 	if network == "unix" {
 		address = filepath.Join(t.TempDir(), "socket")
-		l, err := listen("unix:" + address)
+		l, err := listen(t.Context(), "unix:"+address)
 		if err != nil {
 			t.Fatal(err)
 		}

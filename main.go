@@ -100,6 +100,9 @@
 //	-version
 //		print the version and exit
 //
+// When the reader of its log goes away, it goes on without. It waits for an address
+// of -listen that this machine does not have yet, or for its name to be known.
+//
 // The exit status is 0 after q, SIGINT or SIGTERM, 1 when something failed, and
 // 2 when the flags are wrong.
 package main
@@ -129,6 +132,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	// A log that nobody reads any more is no reason to end. Not signal.Ignore: what we
+	// start would ignore SIGPIPE too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -266,8 +272,8 @@ var startConsole func(ctx context.Context, background *sync.WaitGroup, v server,
 
 // serve listens and serves until ctx ends.
 func serve(ctx context.Context, o options, logger *log.Logger) error {
-	listener, err := listen(o.listen)
-	if err != nil {
+	listener, err := awaitListener(ctx, o.listen, logger)
+	if err != nil || listener == nil {
 		return err
 	}
 	logger.Printf("watch at %s", strings.Join(addresses(listener.Addr()), " "))
@@ -337,19 +343,48 @@ func cameraChoice() string {
 	return choice
 }
 
+// awaitListener opens the listening socket as soon as this machine has the address:
+// at boot, DHCP may be still at work, or the name not known yet. It is nil if ctx
+// ended before.
+func awaitListener(ctx context.Context, address string, logger *log.Logger) (net.Listener, error) {
+	for said := false; ctx.Err() == nil; sleep(ctx, time.Second) {
+		l, err := listen(ctx, address)
+		if err == nil || !mayComeYet(err, address) && ctx.Err() == nil {
+			return l, err
+		}
+		if !said && ctx.Err() == nil {
+			said = true
+			logger.Printf("%v: waiting for it", err)
+		}
+	}
+	return nil, nil
+}
+
+// mayComeYet reports whether to listen failed for want of an address.
+func mayComeYet(err error, address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	var unknown *net.DNSError // also of a port's name
+	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.Name == host
+}
+
+// netListen is what tests replace.
+var netListen = new(net.ListenConfig).Listen
+
 // listen opens the listening socket: unix:/path, or a TCP address.
-func listen(address string) (net.Listener, error) {
+func listen(ctx context.Context, address string) (net.Listener, error) {
 	network, where := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, where = "unix", path
 		removeStale(path)
 	}
-	l, err := net.Listen(network, where)
+	l, err := netListen(ctx, network, where)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: in use by another program: end it, or choose another address with -listen", address)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: permission denied: run as root, or choose another address with -listen (%w)", address, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s: this machine does not have that address (%w)", address, err)
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
 	}
