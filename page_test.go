@@ -147,8 +147,9 @@ func testLine(t *testing.T, b *browser) {
 func testClockSet(t *testing.T, b *browser) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
 	b.open(t, p.url+"/")
-	b.await(t, "the clocks have been compared, and it is calm", "clocks.length > 3")
+	b.await(t, "the clocks have been compared, and it is calm", "clocks.length > 2")
 	for _, hours := range []int{1, -2} {
+		b.eval(t, nil, "clocks.forEach(one => { one.trip = 0 })") // none will be quicker
 		b.eval(t, nil, "const real = Date.now, shift = arguments[0]; Date.now = () => real() + shift", hours*3600_000)
 		b.await(t, "the age is right again", "Math.abs(shown.age) < 5000 && Math.abs(Date.now() - shown.date) < 5000")
 		var most float64
