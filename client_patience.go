@@ -20,8 +20,12 @@ const (
 	// takes up to 64 KB at once, and that has to be seen within patience.
 	leastRate = 8 << 10
 
-	// checkEvery is how often is looked what a client takes whose frame is stuck.
+	// checkEvery is how often is looked what a client takes whose frame is stuck, and
+	// firstCheck when that begins. It is later than extend comes again, once a second
+	// and with the next frame, so that no timer goes off for a client that takes all:
+	// that would cost a Pi Zero 1 us for each frame.
 	checkEvery = time.Second
+	firstCheck = 3 * time.Second
 
 	// maxTalk is how much a client may say after its request, in bytes. It should be
 	// silent, and to listen takes time.
@@ -110,7 +114,7 @@ func (c *client) persist(write func() error) error {
 func (c *client) extend() {
 	now := time.Now()
 	c.giveUp, c.seen = now.Add(patience), c.bytes
-	c.setDeadline(now)
+	c.setDeadline(now.Add(firstCheck))
 }
 
 // takesEnough gives the client more time for the frame that it is being sent, as much
@@ -123,18 +127,18 @@ func (c *client) takesEnough() bool {
 	if full := now.Add(patience); c.giveUp.After(full) {
 		c.giveUp = full
 	}
-	return now.Before(c.giveUp) && c.setDeadline(now)
+	return now.Before(c.giveUp) && c.setDeadline(now.Add(checkEvery))
 }
 
-// setDeadline sets when a write is interrupted to look what the client takes. It is
-// false when the stream was closed, which has set the last deadline.
-func (c *client) setDeadline(now time.Time) bool {
+// setDeadline sets when a write is interrupted to look what the client takes, which is
+// no later than giveUp. It is false when the stream was closed, which has set the last
+// deadline.
+func (c *client) setDeadline(next time.Time) bool {
 	c.stream.mu.RLock()
 	defer c.stream.mu.RUnlock()
 	if c.stream.closed {
 		return false
 	}
-	next := now.Add(checkEvery)
 	if next.After(c.giveUp) {
 		next = c.giveUp
 	}
