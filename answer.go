@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -73,9 +72,6 @@ func hasHungUp(conn net.Conn) bool {
 	err = raw.Control(func(fd uintptr) { hungUp = isHungUp(fd) })
 	return hungUp || err != nil
 }
-
-// errGone ends the wait of a client of which no more can be known.
-var errGone = errors.New("the client may be gone")
 
 // untilHungUp returns a context that ends when the client of r is gone, or the program
 // ends. That of r also ends when the client has shut down its sending side, as BusyBox's

@@ -183,10 +183,11 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 }
 
 // process tells a client that its answer takes time (102, RFC 2518, section 10.1).
-// HTTP/1.0 knows no way to say that: who may be gone has to be taken for gone.
+// HTTP/1.0 knows no way to say that: such a client is waited for, there or not, until
+// the snapshot comes or its time is over.
 func process(w http.ResponseWriter, r *http.Request) error {
 	if !r.ProtoAtLeast(1, 1) {
-		return errGone
+		return nil
 	}
 	extend(w)
 	w.WriteHeader(http.StatusProcessing)
