@@ -136,11 +136,10 @@ func (k *keeper) look() {
 		why = k.better(why, err)
 	}
 	if k.mayStandIn(why) {
-		if cam, err := openEmulated("", want); err == nil {
-			k.announceStandIn(cam, why)
-			k.present(cam, change)
-			return
-		}
+		cam := newEmulatedCamera(want.fps)
+		k.announceStandIn(cam, why)
+		k.present(cam, change)
+		return
 	}
 	k.say(why.Error())
 	k.change(func(s *status) { s.Reason = why.Error() })
@@ -200,7 +199,9 @@ func (k *keeper) welcome(found *source) {
 		k.want.twin = k.want.twin && last.Name == info.Name && last.bus == info.bus
 		k.want.last = info
 	}
-	k.worked = nil
+	if found.change == k.number {
+		k.worked = nil
+	}
 	k.mu.Unlock()
 	k.lookForTwin(found.driver)
 	k.say("camera: " + info.String())
