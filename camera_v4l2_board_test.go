@@ -298,7 +298,7 @@ func TestBoardMedia(t *testing.T) {
 				g.links = g.links[2:]
 			}
 			b := &fakeBoard{devices: board{"/dev/media0": newFakeKernel(), "/dev/media1": {graph: g}, "/dev/video5": deadNode()}}
-			if got := fedFromMemory(b, "/dev/video5"); got != test.want {
+			if got := fedFromMemory(b, "/dev/video5", readGraphs(b)); got != test.want {
 				t.Errorf("fed from memory: got %v, want %v", got, test.want)
 			}
 			_, err := findNodes(b, b.nodes(), settings{camera: "auto"})

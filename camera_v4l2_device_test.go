@@ -217,7 +217,7 @@ func TestV4L2DeviceFormats(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
 		formatsWanted = known
 		c := openReal(t, path, smallSize)
-		offered, err := listFormats(c.ioctl)
+		offered, err := listFormats(c.kernel, c.fd)
 		if err != nil {
 			t.Error(err)
 		}

@@ -28,7 +28,7 @@ const (
 // setFormat sets the best format the camera has, at about the wanted size. One that
 // is refused costs a remark, as long as there is another.
 func (c *v4l2Camera) setFormat(want settings) error {
-	offered, err := listFormats(c.ioctl)
+	offered, err := listFormats(c.kernel, c.fd)
 	if err != nil && len(offered) == 0 {
 		offered = c.formats
 	}
@@ -63,11 +63,11 @@ func (c *v4l2Camera) setFormat(want settings) error {
 }
 
 // listFormats lists the pixel formats of a node. An error may come behind some.
-func listFormats(ioctl func(request uintptr, arg unsafe.Pointer) error) ([]string, error) {
+func listFormats(k kernel, fd int) ([]string, error) {
 	var all []string
 	for len(all) < maxFormats {
 		desc := v4l2FmtDesc{index: uint32(len(all)), typ: bufTypeVideoCapture}
-		err := ioctl(vidiocEnumFmt, unsafe.Pointer(&desc))
+		err := k.ioctl(fd, vidiocEnumFmt, unsafe.Pointer(&desc))
 		if errors.Is(err, unix.EINVAL) {
 			break // past the last
 		}
@@ -145,8 +145,9 @@ func (c *v4l2Camera) rereadFormat(want settings) error {
 type size struct{ width, height uint32 }
 
 // nearestSizes lists the sizes to ask for in a format: those that the camera has
-// and that are nearest to the wanted one, the best first. A camera that can have any size, or does not tell which, is asked for the wanted
-// one and makes of it what it can.
+// and that are nearest to the wanted one, the best first. A camera that can have
+// any size, or does not tell which, is asked for the wanted one and makes of it
+// what it can.
 func (c *v4l2Camera) nearestSizes(pixelFormat, width, height uint32) []size {
 	const most = 4
 	off := func(s size) int64 { return int64(distance(s.width, width)) + int64(distance(s.height, height)) }

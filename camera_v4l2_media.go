@@ -73,13 +73,12 @@ type mediaGraph struct {
 // fedFromMemory reports whether what comes out of a video node is what a program
 // puts into another: then it is a part of a processor, and no camera. If the kernel
 // does not tell, it is false.
-func fedFromMemory(k kernel, path string) bool {
+func fedFromMemory(k kernel, path string, graphs []mediaGraph) bool {
 	major, minor, ok := k.deviceNumber(path)
 	if !ok {
 		return false
 	}
-	for _, media := range k.mediaDevices() {
-		g := readGraph(k, media)
+	for _, g := range graphs {
 		if entity := g.entityOf(major, minor); entity != 0 {
 			return g.fedFromMemory(entity)
 		}
@@ -87,17 +86,18 @@ func fedFromMemory(k kernel, path string) bool {
 	return false
 }
 
-// readGraph asks a media device what it consists of; nothing if it does not say.
-func readGraph(k kernel, path string) (g mediaGraph) {
-	fd, err := k.open(path)
-	if err != nil {
-		return g
+// readGraphs asks all media devices what they consist of. Those that do not say are
+// left out.
+func readGraphs(k kernel) (graphs []mediaGraph) {
+	for _, path := range k.mediaDevices() {
+		withDevice(k, path, func(fd int) {
+			var g mediaGraph
+			if k.topology(fd, &g) == nil {
+				graphs = append(graphs, g)
+			}
+		})
 	}
-	defer k.close(fd)
-	if err := k.topology(fd, &g); err != nil {
-		return mediaGraph{}
-	}
-	return g
+	return graphs
 }
 
 // entityOf returns the id of the entity behind a device node; 0 if it has none here.

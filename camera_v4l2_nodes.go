@@ -49,10 +49,11 @@ func findNodes(k kernel, paths []string, want settings) ([]string, error) {
 	if want.device() != "" {
 		return namedNodes(k, paths, want), nil
 	}
+	graphs := readGraphs(k)
 	var nodes []node
 	for _, path := range paths {
-		if caps := nodeCaps(k, path); caps.mayBeCamera() && !fedFromMemory(k, path) {
-			nodes = append(nodes, node{path, caps, hasColour(k, path)})
+		if n := askNode(k, path); n.caps.mayBeCamera() && !fedFromMemory(k, path, graphs) {
+			nodes = append(nodes, n)
 		}
 	}
 	slices.SortStableFunc(nodes, func(a, b node) int { return a.rank(want.last) - b.rank(want.last) })
@@ -100,24 +101,34 @@ func hasTwin(k kernel, paths []string, info cameraInfo) bool {
 	})
 }
 
+// withDevice opens a device for ask. One that can't be opened is not asked.
+func withDevice(k kernel, path string, ask func(fd int)) {
+	if fd, err := k.open(path); err == nil {
+		defer k.close(fd)
+		ask(fd)
+	}
+}
+
 // nodeCaps asks a node what it is. It says nothing if it can't be asked.
 func nodeCaps(k kernel, path string) (caps v4l2Capability) {
-	if fd, err := k.open(path); err == nil {
-		k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&caps))
-		k.close(fd)
-	}
+	withDevice(k, path, func(fd int) { k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&caps)) })
 	return caps
+}
+
+// askNode asks a node what it is, and what pictures it has.
+func askNode(k kernel, path string) node {
+	n := node{path: path}
+	withDevice(k, path, func(fd int) {
+		k.ioctl(fd, vidiocQueryCap, unsafe.Pointer(&n.caps))
+		n.colour = hasColour(k, fd)
+	})
+	return n
 }
 
 // hasColour reports whether a node has pictures that we take, and not only grey
 // ones.
-func hasColour(k kernel, path string) bool {
-	fd, err := k.open(path)
-	if err != nil {
-		return false
-	}
-	defer k.close(fd)
-	formats, _ := listFormats(func(request uintptr, arg unsafe.Pointer) error { return k.ioctl(fd, request, arg) })
+func hasColour(k kernel, fd int) bool {
+	formats, _ := listFormats(k, fd)
 	return slices.ContainsFunc(formats, func(format string) bool {
 		return format != "GREY" && slices.Contains(formatsWanted, format)
 	})
