@@ -6,13 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net"
-	"net/netip"
-	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -20,7 +15,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -249,124 +243,6 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
-func TestCannotListen(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	address := taken.Addr().String()
-	tests := []struct{ name, address, message string }{
-		{"taken", address, address + ": in use by another program: end it, or choose another address with -listen\n"},
-		{"no port", "localhost", "cannot listen on localhost: listen tcp: address localhost: missing port in address\n"},
-		{"no port of that name", ":htp", "cannot listen on :htp: listen tcp: lookup tcp/htp: unknown port\n"},
-		{"no such port", ":70000", "cannot listen on :70000: listen tcp: address 70000: invalid port\n"},
-		{"no such directory", "unix:/nonsense/socket", "cannot listen on unix:/nonsense/socket: listen unix /nonsense/socket: bind: no such file or directory\n"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var stderr bytes.Buffer
-			status := run(t.Context(), []string{"-listen", tt.address}, io.Discard, &stderr)
-			_, message, _ := strings.Cut(stderr.String(), "porthole: ") // the time comes before
-			if status != 1 || message != tt.message {
-				t.Errorf("got  status %d, %q\nwant status 1, %q", status, message, tt.message)
-			}
-		})
-	}
-}
-
-// While an address is not there, or its name not known, nothing fails, and a signal ends
-// it as usual.
-func TestListenWaits(t *testing.T) {
-	for _, address := range []string{"192.0.2.1:5000", "porthole.invalid:5000"} { // RFC 5737, RFC 2606
-		ctx, cancel := context.WithCancel(t.Context())
-		r, w := io.Pipe()
-		p := &program{log: scanLines(r)}
-		status := make(chan int, 1)
-		go func() { status <- run(ctx, []string{"-listen", address}, io.Discard, w) }()
-		p.logged(t, "waiting for it")
-		cancel()
-		if got := await(t, "the exit status", status); got != 0 {
-			t.Errorf("%s: got status %d, want 0", address, got)
-		}
-	}
-}
-
-// An address that comes late is listened on when it is there, and waited for with one
-// line in the log.
-func TestListenLater(t *testing.T) {
-	before := netListen
-	t.Cleanup(func() { netListen = before })
-	tests := []struct {
-		name, address string
-		fails         error
-		line          string // in the log; none if it is not waited for
-	}{
-		{"no such address yet", "192.0.2.1:5000", os.NewSyscallError("bind", syscall.EADDRNOTAVAIL), "192.0.2.1:5000: this machine does not have that address"},
-		{"no such name yet", "board.local:5000", &net.DNSError{Err: "no such host", Name: "board.local"}, "no such host: waiting for it"},
-		{"in use", "192.0.2.1:5000", os.NewSyscallError("bind", syscall.EADDRINUSE), ""},
-		{"no such port", ":htp", &net.DNSError{Err: "unknown port", Name: "tcp/htp"}, ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				start := time.Now()
-				netListen = func(context.Context, string, string) (net.Listener, error) {
-					if time.Since(start) < 5*time.Second {
-						return nil, &net.OpError{Op: "listen", Net: "tcp", Err: tt.fails}
-					}
-					return &pipeListener{}, nil
-				}
-				var logged bytes.Buffer
-				l, err := awaitListener(t.Context(), tt.address, log.New(&logged, "", 0))
-				waits := tt.line != ""
-				if took := time.Since(start); waits != (err == nil) || waits != (l != nil) || waits != (took == 5*time.Second) {
-					t.Errorf("got %v and error %v after %v", l, err, took)
-				}
-				if got := logged.String(); !strings.Contains(got, tt.line) || waits != (strings.Count(got, "\n") == 1) {
-					t.Errorf("it logged %q, want one line with %q", got, tt.line)
-				}
-			})
-		})
-	}
-}
-
-func TestAddresses(t *testing.T) {
-	tests := []struct {
-		name   string
-		listen net.Addr
-		want   string // all there is, or with ... the first of them
-	}{
-		{"loopback", tcpAddr("127.0.0.1:5000"), "http://127.0.0.1:5000/"},
-		{"IPv6 loopback", tcpAddr("[::1]:5000"), "http://[::1]:5000/"},
-		{"unix", &net.UnixAddr{Net: "unix", Name: "/run/porthole"}, "unix:/run/porthole"},
-		{"all", tcpAddr("[::]:5000"), "http://localhost:5000/..."},
-		{"all IPv4", tcpAddr("0.0.0.0:5000"), "http://localhost:5000/..."},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := addresses(tt.listen)
-			first, more := strings.CutSuffix(tt.want, "...")
-			if len(got) == 0 || got[0] != first || len(got) > 1 && !more {
-				t.Fatalf("got %q, want %s", got, tt.want)
-			}
-			for _, address := range got[1:] {
-				// An IPv6 address without brackets is none with its port.
-				u, err := url.Parse(address)
-				if err != nil {
-					t.Errorf("%s: %v", address, err)
-				} else if host, err := netip.ParseAddrPort(u.Host); err != nil || host.Port() != 5000 || u.Scheme != "http" || u.Path != "/" {
-					t.Errorf("got %s, want an address with port 5000: %v", address, err)
-				}
-			}
-		})
-	}
-}
-
-func tcpAddr(address string) *net.TCPAddr {
-	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))
-}
-
 // TestPlays starts porthole as a user does, on a port that the system chooses.
 func TestPlays(t *testing.T) {
 	p := launch(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "10")
@@ -525,21 +401,6 @@ func isPicture(jpeg string) bool {
 	return slices.ContainsFunc([][]byte{picture1, picture2, picture3}, func(picture []byte) bool {
 		return jpeg == string(sent(picture))
 	})
-}
-
-// A file in the place of the socket is left alone.
-func TestListenKeepsFiles(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if l, err := listen(t.Context(), "unix:"+path); err == nil {
-		l.Close()
-		t.Error("got a listener in place of a file, want an error")
-	}
-	if got, err := os.ReadFile(path); string(got) != "precious" {
-		t.Errorf("got %q, error %v, want the file as it was", got, err)
-	}
 }
 
 // A build without device drivers says so, and does not crash.
