@@ -137,7 +137,7 @@ func parseSpacing(fps string) (time.Duration, error) {
 	if err != nil || !(n > 0 && n <= maxFPS) {
 		return 0, fmt.Errorf("fps=%s: must be a number above 0 and up to %d", fps, maxFPS)
 	}
-	return time.Duration(min(1/n, maxSpacing.Seconds()) * float64(time.Second)), nil
+	return min(interval(n), maxSpacing), nil
 }
 
 // enter counts a viewer in, or tells it that there is no room.
@@ -207,11 +207,8 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 // snapshotPatience returns how long a snapshot may take. A picture of a slow camera
 // is due within two of its intervals: as long as it promised, or took lately.
 func (v *server) snapshotPatience() time.Duration {
-	interval := v.stream.lastInterval()
-	if fps := v.keeper.state().FPS; fps > 0 {
-		interval = max(interval, time.Duration(min(1/fps, 1800)*float64(time.Second)))
-	}
-	return max(snapshotPatience, 2*interval)
+	promised := min(interval(v.keeper.state().FPS), 30*time.Minute)
+	return max(snapshotPatience, 2*promised, 2*v.stream.lastInterval())
 }
 
 // excuse says why there is no picture after so long.

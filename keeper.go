@@ -124,9 +124,13 @@ func (k *keeper) run(ctx context.Context) {
 
 // look opens the camera and closes it again, to tell at the start what there is.
 func (k *keeper) look() {
-	likely, _, why := k.candidates()
+	likely, _, missing := k.candidates()
 	want, change := k.wanted()
-	for _, c := range likely {
+	var why error
+	for i, c := range likely {
+		if i > 0 && c.isBeyond(likely[i-1], why) {
+			break
+		}
 		cam, err := c.driver.open(c.device, want)
 		if err == nil {
 			k.say("camera: " + cam.Info().String())
@@ -135,6 +139,7 @@ func (k *keeper) look() {
 		}
 		why = k.better(why, err)
 	}
+	why = k.better(why, missing)
 	if k.mayStandIn(why) {
 		cam := newEmulatedCamera(want.fps)
 		k.announceStandIn(cam, why)

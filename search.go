@@ -129,12 +129,11 @@ func (k *keeper) noteDevices() {
 }
 
 // tryEach tries one candidate after the other. The error is the most helpful one,
-// missing among them; it is nil if the search is to begin again. A camera that is
-// there and does not work is no reason to show one of another driver.
+// missing among them; it is nil if the search is to begin again.
 func (k *keeper) tryEach(ctx context.Context, candidates []candidate, missing error) (*source, error) {
 	var reason error
 	for i, c := range candidates {
-		if i > 0 && c.driver.name != candidates[i-1].driver.name && !maybeNoCamera(reason) {
+		if i > 0 && c.isBeyond(candidates[i-1], reason) {
 			break
 		}
 		found, err := k.try(ctx, c)
@@ -147,6 +146,13 @@ func (k *keeper) tryEach(ctx context.Context, candidates []candidate, missing er
 		reason = k.better(reason, err)
 	}
 	return nil, k.better(reason, missing)
+}
+
+// isBeyond reports whether c is not to be tried after the candidate before it, which
+// failed for a reason: a camera that is there and does not work is no reason to show
+// one of another driver.
+func (c candidate) isBeyond(before candidate, reason error) bool {
+	return c.driver.name != before.driver.name && !maybeNoCamera(reason)
 }
 
 // better returns the more helpful of two errors: that of a camera, rather than that
@@ -224,9 +230,7 @@ func (k *keeper) untilInterrupted(ctx context.Context) (context.Context, context
 	var background sync.WaitGroup
 	background.Go(func() {
 		for !k.interrupted() {
-			select {
-			case <-time.After(lookEvery):
-			case <-ctx.Done():
+			if !sleep(ctx, lookEvery) {
 				return
 			}
 		}
@@ -259,9 +263,7 @@ func (k *keeper) rest(ctx context.Context, emulated bool) (giveUp bool) {
 		if k.interrupted() {
 			return false
 		}
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
+		if !sleep(ctx, lookEvery) {
 			return true
 		}
 	}
