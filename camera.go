@@ -29,17 +29,17 @@ type camera interface {
 	Close() error
 }
 
-// An adjustable camera tells what there is to choose, and has controls that can be
+// An configurable camera tells what there is to choose, and has controls that can be
 // set while it runs, by another goroutine than the one that captures.
-type adjustable interface {
+type configurable interface {
 	choices() choices
-	adjust(set []controlSetting) error // all of them or, with an error, none
+	setControls(set []controlSetting) error // all of them or, with an error, none
 }
 
-// A talkative camera has things to say that are for the log. It says them from
+// A logSetter camera has things to say that are for the log. It says them from
 // another goroutine, until it is closed.
-type talkative interface {
-	listen(hear func(line string))
+type logSetter interface {
+	setLog(hear func(line string))
 }
 
 // choices are what there is to choose of a camera.
@@ -94,7 +94,7 @@ func (i cameraInfo) String() string {
 		text = fmt.Sprintf("%s (%s, %s)", i.Device, i.Name, i.Driver)
 	}
 	text += fmt.Sprintf(": %dx%d %s", i.Width, i.Height, i.Format)
-	if fps := hundredths(i.FPS); fps > 0 {
+	if fps := roundRate(i.FPS); fps > 0 {
 		text += fmt.Sprintf(" at %v fps", fps)
 	}
 	return text
@@ -103,9 +103,9 @@ func (i cameraInfo) String() string {
 // label names the camera in a message: its device or, without one, its name.
 func (i cameraInfo) label() string { return cmp.Or(i.Device, i.Name) }
 
-// hundredths rounds a rate to what is shown of it, and chosen by: 29.97 frames per
+// roundRate rounds a rate to what is shown of it, and chosen by: 29.97 frames per
 // second are 30000/1001 in truth.
-func hundredths(fps float64) float64 { return math.Round(100*fps) / 100 }
+func roundRate(fps float64) float64 { return math.Round(100*fps) / 100 }
 
 // printable returns what a camera or a program says about itself, without what would
 // do something to a terminal or to the text around it: control characters, those that
@@ -138,7 +138,7 @@ type settings struct {
 // A controlSetting is what a control of the camera is to be, as it was given.
 type controlSetting struct {
 	name, value string // "brightness", "128"
-	viewers     bool   // set by a viewer: another camera that comes need not have it
+	byViewer     bool   // set by a viewer: another camera that comes need not have it
 }
 
 func (s controlSetting) String() string { return s.name + "=" + s.value }
@@ -170,9 +170,9 @@ type driver struct {
 	// goes; nil for a driver without devices.
 	devices func() []string
 
-	// twin reports whether there is another camera with the same name; nil if
+	// hasTwin reports whether there is another camera with the same name; nil if
 	// cameras of this driver cannot be confused.
-	twin func(info cameraInfo) bool
+	hasTwin func(info cameraInfo) bool
 }
 
 var drivers []driver
@@ -182,14 +182,14 @@ func register(d driver) {
 	slices.SortFunc(drivers, func(a, b driver) int { return cmp.Compare(a.rank, b.rank) })
 }
 
-// notThere is an error that says that there is no such camera: it matches
+// notFoundError is an error that says that there is no such camera: it matches
 // fs.ErrNotExist.
-type notThere string
+type notFoundError string
 
-func (e notThere) Error() string        { return string(e) }
-func (e notThere) Is(target error) bool { return target == fs.ErrNotExist }
+func (e notFoundError) Error() string        { return string(e) }
+func (e notFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
-const errNoCamera = notThere("no camera found: is it plugged in, and its kernel driver loaded?")
+const errNoCamera = notFoundError("no camera found: is it plugged in, and its kernel driver loaded?")
 
 // allDevices lists the devices that may be cameras.
 func allDevices() []string {
@@ -205,28 +205,28 @@ func allDevices() []string {
 // errDamaged is a picture that came and was no good.
 var errDamaged = errors.New("damaged picture")
 
-// noPicture is an error of a device that has never given a picture, or has none that
+// noPictureError is an error of a device that has never given a picture, or has none that
 // could be shown. It may be no camera.
-type noPicture string
+type noPictureError string
 
-func (e noPicture) Error() string { return string(e) }
+func (e noPictureError) Error() string { return string(e) }
 
-// advised is an error with a text for the person at the board in place of its
+// advisedError is an error with a text for the person at the board in place of its
 // own. It is about a camera that is there: the text says what to do.
-type advised struct {
+type advisedError struct {
 	text string
 	err  error // may be nil
 }
 
-func (e *advised) Error() string { return e.text }
-func (e *advised) Unwrap() error { return e.err }
+func (e *advisedError) Error() string { return e.text }
+func (e *advisedError) Unwrap() error { return e.err }
 
 // maybeNoCamera reports whether err, of opening a device or of its first picture,
 // leaves open whether the device is a camera at all. Errors of system calls do:
 // many boards have nodes that look like cameras, and fail in all kinds of ways.
 func maybeNoCamera(err error) bool {
-	var withAdvice *advised
-	var none noPicture
+	var withAdvice *advisedError
+	var none noPictureError
 	var call *os.SyscallError
 	return !errors.As(err, &withAdvice) &&
 		(errors.Is(err, fs.ErrNotExist) || errors.As(err, &none) || errors.As(err, &call))

@@ -76,10 +76,10 @@ func (c *emulatedCamera) Info() cameraInfo {
 }
 
 func (c *emulatedCamera) choices() choices {
-	return choices{Sizes: []string{"640x480"}, check: c.adjust}
+	return choices{Sizes: []string{"640x480"}, check: c.setControls}
 }
 
-func (c *emulatedCamera) adjust(set []controlSetting) error {
+func (c *emulatedCamera) setControls(set []controlSetting) error {
 	if len(set) > 0 {
 		return fmt.Errorf("%v: the emulated camera has no controls", set[0])
 	}

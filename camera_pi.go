@@ -86,15 +86,15 @@ func openPi(device string, want settings) (camera, error) {
 		return cam, err
 	}
 	if device != "" {
-		return nil, notThere(device + ": no camera of this driver")
+		return nil, notFoundError(device + ": no camera of this driver")
 	}
 	sensors := piSensors()
 	if want.camera != "pi" && (piRefused || len(sensors) == 0 || !isPi()) {
-		return nil, notThere("no camera found at the flat cable of a Raspberry Pi")
+		return nil, notFoundError("no camera found at the flat cable of a Raspberry Pi")
 	}
 	program := piProgram()
 	if program == "" {
-		return nil, notThere("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
+		return nil, notFoundError("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
 	}
 	turn, err := piTurn(want.set)
 	if err != nil {
@@ -137,7 +137,7 @@ func openFirmware(k kernel, nodes []string, want settings) (camera, error) {
 		want.set = slices.Concat(videoSettings(want), want.set)
 		return openNodeAs(k, path, want, firmwareVideo)
 	}
-	return nil, notThere("no camera of the driver " + firmwareDriver)
+	return nil, notFoundError("no camera of the driver " + firmwareDriver)
 }
 
 // videoSettings have the firmware send as many bits with each picture, one per
@@ -220,10 +220,10 @@ func (c *piCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, 
 }
 
 func (c *piCamera) choices() choices {
-	return choices{Encodes: true, check: c.adjust}
+	return choices{Encodes: true, check: c.setControls}
 }
 
-func (c *piCamera) adjust(set []controlSetting) error {
+func (c *piCamera) setControls(set []controlSetting) error {
 	if len(set) > 0 {
 		return fmt.Errorf("%v: %s has no controls that can be set while it runs", set[0], c.info.Driver)
 	}

@@ -131,7 +131,7 @@ func (c *pipeCamera) explain(err error) error {
 
 func (c *pipeCamera) Info() cameraInfo { return c.info }
 
-func (c *pipeCamera) listen(hear func(line string)) { c.hear = hear }
+func (c *pipeCamera) setLog(hear func(line string)) { c.hear = hear }
 
 // tell passes on a line that the program said. It has no name in it.
 func (c *pipeCamera) tell(line string) {

@@ -182,7 +182,7 @@ func TestPipeTells(t *testing.T) {
 	c := pipeFrom(t, `echo '[0:24:11.415660787] [10635]  INFO Camera configuring streams' >&2
 		printf ' \t \n\n' >&2; echo two >&2; printf unfinished >&2; cat a.jpg; exec sleep 1000`)
 	lines := make(chan string, 10)
-	c.listen(func(line string) { lines <- line })
+	c.setLog(func(line string) { lines <- line })
 	c.wantCapture(t, c.file(t, "a.jpg"))
 	for _, want := range []string{"standin: INFO Camera configuring streams", "standin: two"} {
 		if got := <-lines; got != want {

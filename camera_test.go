@@ -32,7 +32,7 @@ func (c *fakeCamera) open(string, settings) (camera, error) {
 	defer c.mu.Unlock()
 	c.opened = append(c.opened, time.Since(c.begin))
 	if c.device == "" {
-		return nil, notThere("no camera found")
+		return nil, notFoundError("no camera found")
 	}
 	return c, c.openErr
 }
@@ -70,7 +70,7 @@ func (c *fakeCamera) Close() error {
 	return nil
 }
 
-func (c *fakeCamera) listen(hear func(line string)) {
+func (c *fakeCamera) setLog(hear func(line string)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hear = hear

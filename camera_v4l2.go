@@ -41,7 +41,7 @@ func init() {
 		find:    findV4L2,
 		open:    openV4L2,
 		devices: videoNodes,
-		twin:    func(info cameraInfo) bool { return hasTwin(linux{}, videoNodes(), info) },
+		hasTwin:    func(info cameraInfo) bool { return hasTwin(linux{}, videoNodes(), info) },
 	})
 }
 
@@ -125,7 +125,7 @@ func (c *v4l2Camera) prepare(want settings) error {
 	if err := c.setRate(want); err != nil {
 		return err
 	}
-	if err := c.setControls(want); err != nil {
+	if err := c.setGiven(want); err != nil {
 		return err
 	}
 	if err := c.rereadFormat(want); err != nil {
@@ -141,16 +141,16 @@ func (c *v4l2Camera) checkCaps() error {
 	var caps v4l2Capability
 	if err := c.ioctl(vidiocQueryCap, unsafe.Pointer(&caps)); err != nil {
 		if errors.Is(err, unix.ENOTTY) {
-			return notThere("not a video device")
+			return notFoundError("not a video device")
 		}
 		return err
 	}
 	can := caps.caps()
 	if !caps.isCapture() {
-		return notThere("not a camera but another kind of video device")
+		return notFoundError("not a camera but another kind of video device")
 	}
 	if can&capVideoCapture == 0 {
-		return noPicture("its pictures come in several planes (V4L2_CAP_VIDEO_CAPTURE_MPLANE), which porthole cannot take yet")
+		return noPictureError("its pictures come in several planes (V4L2_CAP_VIDEO_CAPTURE_MPLANE), which porthole cannot take yet")
 	}
 	if can&capStreaming == 0 {
 		return errors.New("this camera cannot stream (V4L2_CAP_STREAMING)")
@@ -183,8 +183,8 @@ func (c *v4l2Camera) optional(err error, cost string) error {
 	return nil
 }
 
-// listen has the remarks heard.
-func (c *v4l2Camera) listen(hear func(line string)) {
+// setLog has the remarks heard.
+func (c *v4l2Camera) setLog(hear func(line string)) {
 	for _, remark := range c.remarks {
 		hear(remark)
 	}
@@ -223,7 +223,7 @@ func (c *v4l2Camera) mapBuffers() error {
 		}
 	}
 	if len(c.buffers) == 0 {
-		return &advised{"the driver has no memory for pictures: try a smaller -size", nil}
+		return &advisedError{"the driver has no memory for pictures: try a smaller -size", nil}
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (c *v4l2Camera) rates() (rates []float64) {
 		if err != nil || ival.typ != frmIvalTypeDiscrete {
 			break
 		}
-		rate := hundredths(ival.interval.rate())
+		rate := roundRate(ival.interval.rate())
 		if rate > 0 && rate <= maxRate && !slices.Contains(rates, rate) {
 			rates = append(rates, rate)
 		}
@@ -91,10 +91,10 @@ func checkControls(controls []control, set []controlSetting) error {
 	return nil
 }
 
-// adjust sets controls of the camera while it runs: twice, as when it is opened,
+// setControls sets controls of the camera while it runs: twice, as when it is opened,
 // for an automatic mode that is yet to be switched off may refuse one. When that
 // does not help, all get back the values that they had.
-func (c *v4l2Camera) adjust(set []controlSetting) error {
+func (c *v4l2Camera) setControls(set []controlSetting) error {
 	controls, err := c.controls()
 	if err != nil {
 		return advise(c.path, err)

@@ -168,7 +168,7 @@ func onBoard(t *testing.T, asked string, devices map[string]*fakeKernel, test fu
 			name: "v4l2", rank: 20, settle: settleV4L2, devices: b.nodes,
 			find: func(want settings) ([]string, error) { return findNodes(b, b.nodes(), want) },
 			open: func(device string, want settings) (camera, error) { return openNode(b, device, want) },
-			twin: func(info cameraInfo) bool { return hasTwin(b, b.nodes(), info) },
+			hasTwin: func(info cameraInfo) bool { return hasTwin(b, b.nodes(), info) },
 		})
 		want := settings{camera: asked, width: 640, height: 480, quality: 80}
 		b.keeper = newKeeper(startStream(t), want, 10*time.Second, log.New(b.logged, "", 0))

@@ -339,7 +339,7 @@ func TestV4L2Refused(t *testing.T) {
 					t.Errorf("got %s, want %s", got, test.want)
 				}
 				var remarks []string
-				c.listen(func(line string) { remarks = append(remarks, line) })
+				c.setLog(func(line string) { remarks = append(remarks, line) })
 				if got := strings.Join(remarks, "; "); test.remark == "" && got != "" || !strings.HasPrefix(got, strings.TrimSuffix(fakePath+": "+test.remark, ": ")) && got != "" {
 					t.Errorf("got remarks %q, want %q", got, test.remark)
 				}

@@ -42,9 +42,9 @@ type assignment struct {
 	given controlSetting // what -set said
 }
 
-// setControls sets the controls that are wanted, after it has checked that all
+// setGiven sets the controls that are wanted, after it has checked that all
 // of them can be what they are to be.
-func (c *v4l2Camera) setControls(want settings) error {
+func (c *v4l2Camera) setGiven(want settings) error {
 	c.steadyRate = want.fps > 0
 	if len(want.set) > 0 {
 		controls, err := c.controls()
@@ -52,11 +52,11 @@ func (c *v4l2Camera) setControls(want settings) error {
 			return err
 		}
 		if c.assignments, err = assign(controls, want.set); err != nil {
-			return &advised{err.Error(), nil}
+			return &advisedError{err.Error(), nil}
 		}
 	}
 	if err := c.applyControls(); err != nil {
-		return &advised{err.Error(), err}
+		return &advisedError{err.Error(), err}
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func assign(controls []control, set []controlSetting) ([]assignment, error) {
 		a, err := given.find(controls)
 		if err == nil {
 			all = append(all, a)
-		} else if !given.viewers {
+		} else if !given.byViewer {
 			return nil, err
 		}
 	}
@@ -86,7 +86,7 @@ func (c *v4l2Camera) applyControls() error {
 		c.setControl(a.control, a.value)
 	}
 	for _, a := range c.assignments {
-		if err := c.setControl(a.control, a.value); err != nil && !a.given.viewers {
+		if err := c.setControl(a.control, a.value); err != nil && !a.given.byViewer {
 			return a.refused(err)
 		}
 	}

@@ -195,7 +195,7 @@ func TestV4L2DeviceAdjust(t *testing.T) {
 		defer closeReal(t, c)
 		captureImage(t, c)
 		done := make(chan error)
-		go func() { done <- c.adjust(setting(t, "brightness=50 hue=10").set) }()
+		go func() { done <- c.setControls(setting(t, "brightness=50 hue=10").set) }()
 		captureImage(t, c)
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -204,7 +204,7 @@ func TestV4L2DeviceAdjust(t *testing.T) {
 		if _, got := valueOf(t, c, "brightness"); got != 50 {
 			t.Errorf("got brightness=%d, want 50", got)
 		}
-		if err := c.adjust(setting(t, "brightness=7 hue=1000").set); err == nil {
+		if err := c.setControls(setting(t, "brightness=7 hue=1000").set); err == nil {
 			t.Error("hue=1000: no error")
 		}
 		if _, got := valueOf(t, c, "brightness"); got != 50 {
@@ -214,7 +214,7 @@ func TestV4L2DeviceAdjust(t *testing.T) {
 		if !slices.Contains(ch.Sizes, "640x360") || len(ch.Rates) == 0 || !ch.Encodes || len(ch.Controls) < 10 {
 			t.Errorf("got %+v", ch)
 		}
-		if err := c.adjust(setting(t, "brightness=default hue=default").set); err != nil {
+		if err := c.setControls(setting(t, "brightness=default hue=default").set); err != nil {
 			t.Error(err)
 		}
 	})

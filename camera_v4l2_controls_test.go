@@ -388,7 +388,7 @@ func TestV4L2Adjust(t *testing.T) {
 		k.controls = webcamControls()
 		c := openFake(t, k)
 		before := k.values()
-		err := c.adjust(setting(t, test.set).set)
+		err := c.setControls(setting(t, test.set).set)
 		if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 			t.Errorf("%s: got error %v, want %s", test.set, err, test.err)
 		}
@@ -454,7 +454,7 @@ func TestV4L2WriteOnly(t *testing.T) {
 	if len(controls) != 2 || !controls[0].WriteOnly || controls[0].Value != 128 {
 		t.Fatalf("got %+v, want two that can only be written, with their defaults", controls)
 	}
-	if err := c.adjust([]controlSetting{{name: "brightness", value: "7"}}); err != nil {
+	if err := c.setControls([]controlSetting{{name: "brightness", value: "7"}}); err != nil {
 		t.Error(err)
 	}
 	if got := k.control("brightness").value; got != 7 {

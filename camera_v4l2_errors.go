@@ -29,15 +29,15 @@ func advise(path string, err error) error {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		advice = "permission denied: run as root or add this user to the group video"
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
-		return notThere(path + ": no such device: is it plugged in?")
+		return notFoundError(path + ": no such device: is it plugged in?")
 	}
-	if withAdvice := (*advised)(nil); advice == "" && errors.As(err, &withAdvice) {
+	if withAdvice := (*advisedError)(nil); advice == "" && errors.As(err, &withAdvice) {
 		advice = withAdvice.text
 	}
 	if advice == "" {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return &advised{path + ": " + advice, err}
+	return &advisedError{path + ": " + advice, err}
 }
 
 // exclusiveCalls are those that another program which has the camera keeps from

@@ -36,7 +36,7 @@ func (c *v4l2Camera) setFormat(want settings) error {
 		return err
 	}
 	if len(offered) == 0 {
-		return noPicture("the camera has no picture formats")
+		return noPictureError("the camera has no picture formats")
 	}
 	var refused error
 	for _, format := range c.formats {
@@ -56,9 +56,9 @@ func (c *v4l2Camera) setFormat(want settings) error {
 		return refused
 	}
 	if slices.Contains(sensorDrivers, c.info.Driver) {
-		return &advised{"raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps", nil}
+		return &advisedError{"raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps", nil}
 	}
-	return noPicture(fmt.Sprintf("no picture format in common: the camera has %s, we know %s",
+	return noPictureError(fmt.Sprintf("no picture format in common: the camera has %s, we know %s",
 		strings.Join(offered, " "), strings.Join(c.formats, " ")))
 }
 
@@ -135,7 +135,7 @@ func (c *v4l2Camera) rereadFormat(want settings) error {
 		return c.optional(err, "it is not known whether -set has changed the format")
 	}
 	if f.pix.pixelFormat != c.pix.pixelFormat {
-		return &advised{fmt.Sprintf("-set has changed the format from %s to %s", c.info.Format, fourcc(f.pix.pixelFormat)), nil}
+		return &advisedError{fmt.Sprintf("-set has changed the format from %s to %s", c.info.Format, fourcc(f.pix.pixelFormat)), nil}
 	}
 	c.granted(f.pix, want)
 	return nil

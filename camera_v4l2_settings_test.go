@@ -163,7 +163,7 @@ func TestV4L2ControlNames(t *testing.T) {
 	}
 	for i, name := range names {
 		answer := send(fmt.Sprintf("%s=%d", name, i+1))
-		err := c.adjust([]controlSetting{{name: name, value: fmt.Sprint(100 + i)}}) // as -set does
+		err := c.setControls([]controlSetting{{name: name, value: fmt.Sprint(100 + i)}}) // as -set does
 		if !strings.HasPrefix(answer, "200 ") || err != nil || f.controls[i].value != int64(100+i) {
 			t.Errorf("%s: got %.60s, error %v; the value is %d", name, answer, err, f.controls[i].value)
 		}

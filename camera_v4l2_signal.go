@@ -22,11 +22,11 @@ func (c *v4l2Camera) followSignal() error {
 	case err == nil:
 		return c.optional(c.ioctl(vidiocSDVTimings, unsafe.Pointer(&timings)), asItIs)
 	case errors.Is(err, unix.ENOLINK):
-		return &advised{"no signal: is the HDMI cable plugged in, and what sends the picture switched on?", err}
+		return &advisedError{"no signal: is the HDMI cable plugged in, and what sends the picture switched on?", err}
 	case errors.Is(err, unix.ENOLCK):
-		return &advised{"the HDMI signal is not steady: try another cable", err}
+		return &advisedError{"the HDMI signal is not steady: try another cable", err}
 	case errors.Is(err, unix.ERANGE):
-		return &advised{"the HDMI signal is of a kind that cannot be received: try a smaller resolution where it comes from", err}
+		return &advisedError{"the HDMI signal is of a kind that cannot be received: try a smaller resolution where it comes from", err}
 	case !errors.Is(err, unix.ENOTTY) && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EINVAL):
 		return c.optional(err, asItIs)
 	}

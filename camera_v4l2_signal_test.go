@@ -109,7 +109,7 @@ func eachReceiver(t *testing.T, request uintptr, test func(t *testing.T, path st
 
 func setTo(t *testing.T, c *v4l2Camera, name, value string) {
 	t.Helper()
-	if err := c.adjust([]controlSetting{{name: name, value: value}}); err != nil {
+	if err := c.setControls([]controlSetting{{name: name, value: value}}); err != nil {
 		t.Error(err)
 	}
 }

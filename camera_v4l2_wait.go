@@ -54,7 +54,7 @@ func (c *v4l2Camera) await(ctx context.Context) error {
 		}
 	}
 	if c.last.IsZero() {
-		return noPicture(fmt.Sprintf("no picture for %v: the camera does not start, or is none", c.patience()))
+		return noPictureError(fmt.Sprintf("no picture for %v: the camera does not start, or is none", c.patience()))
 	}
 	return fmt.Errorf("no picture for %v: the camera stalled", c.patience())
 }

@@ -71,7 +71,7 @@ type keeper struct {
 	heard   map[string]bool // lines from a talkative camera
 
 	adjusting sync.Mutex // protects these, and has current stay open
-	current   adjustable // nil while none is open
+	current   configurable // nil while none is open
 	choices   choices    // as of the last one that was
 }
 
@@ -229,11 +229,11 @@ func (k *keeper) setLive(cam camera, change uint32) {
 // lookForTwin notes whether there is another camera with the same name. Then one
 // that comes under another number may be either.
 func (k *keeper) lookForTwin(d driver) {
-	if d.twin == nil || k.given.device() == "" {
+	if d.hasTwin == nil || k.given.device() == "" {
 		return
 	}
 	want, _ := k.wanted()
-	twin := d.twin(want.last)
+	twin := d.hasTwin(want.last)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.want.twin = k.want.twin || twin
@@ -270,7 +270,7 @@ func (k *keeper) capture(ctx context.Context, cam camera) (f *frame, jpeg []byte
 func (k *keeper) attach(cam camera) {
 	k.adjusting.Lock()
 	defer k.adjusting.Unlock()
-	k.current, _ = cam.(adjustable)
+	k.current, _ = cam.(configurable)
 	k.lookAgain()
 }
 

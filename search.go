@@ -188,8 +188,8 @@ func (k *keeper) try(ctx context.Context, c candidate) (*source, error) {
 		k.doubt(c, err)
 		return nil, err
 	}
-	if t, ok := cam.(talkative); ok {
-		t.listen(k.hear)
+	if t, ok := cam.(logSetter); ok {
+		t.setLog(k.hear)
 	}
 	k.change(func(s *status) {
 		s.Opened++

@@ -185,7 +185,7 @@ func (k *keeper) settings() settingsState {
 		s.FPS = granted.FPS
 	}
 	s.Size = fmt.Sprintf("%dx%d", width, height)
-	s.FPS = hundredths(cmp.Or(s.FPS, k.want.fps, 30))
+	s.FPS = roundRate(cmp.Or(s.FPS, k.want.fps, 30))
 	s.Sizes = append([]string{}, s.Sizes...) // [] in JSON, not null
 	s.Rates = append([]float64{}, s.Rates...)
 	s.Controls = append([]controlState{}, s.Controls...)
@@ -228,9 +228,9 @@ func (k *keeper) apply(c change) error {
 	}
 	if k.current != nil {
 		for _, one := range reset {
-			k.current.adjust([]controlSetting{one}) // what an automatic mode has is not ours to reset
+			k.current.setControls([]controlSetting{one}) // what an automatic mode has is not ours to reset
 		}
-		if err := k.current.adjust(set); err != nil {
+		if err := k.current.setControls(set); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func (c *knobCamera) check(set []controlSetting) error {
 	return nil
 }
 
-func (c *knobCamera) adjust(set []controlSetting) error {
+func (c *knobCamera) setControls(set []controlSetting) error {
 	c.fakeCamera.mu.Lock()
 	defer c.fakeCamera.mu.Unlock()
 	for _, s := range set {
@@ -218,7 +218,7 @@ func TestSettingsWhileReleased(t *testing.T) {
 		newViewer(t, k.stream, 0)
 		time.Sleep(time.Second)
 		last := c.asked[len(c.asked)-1]
-		if last.width != 320 || fmt.Sprint(last.set) != "[brightness=7]" || !last.set[0].viewers {
+		if last.width != 320 || fmt.Sprint(last.set) != "[brightness=7]" || !last.set[0].byViewer {
 			t.Errorf("the camera was opened with %+v", last)
 		}
 	})
