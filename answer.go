@@ -13,25 +13,25 @@ import (
 // one, and how it is found that a client does not wait for it any more.
 
 const (
-	// maxPiece is how much of an answer a client has to take within patience, in bytes:
-	// half of what leastRate allows, since sockets take it in lumps.
-	maxPiece = leastRate * int(patience/time.Second) / 2
+	// maxChunk is how much of an answer a client has to take within patience, in bytes:
+	// half of what minClientRate allows, since sockets take it in lumps.
+	maxChunk = minClientRate * int(clientTimeout/time.Second) / 2
 
 	// A client that has shut down its sending side is sent something each time after
 	// the first of these, and is to have objected, if it is gone, after the second.
-	nudgeAfter  = 1500 * time.Millisecond
-	objectAfter = 400 * time.Millisecond
+	probeAfter   = 1500 * time.Millisecond
+	probeTimeout = 400 * time.Millisecond
 )
 
-// extend gives a client patience for what is written next.
-func extend(w http.ResponseWriter) {
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+// extendDeadline gives a client patience for what is written next.
+func extendDeadline(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientTimeout))
 }
 
-// send writes b, however long that takes, as long as the client takes enough of it.
-func send(w http.ResponseWriter, b []byte) error {
-	for piece := range slices.Chunk(b, maxPiece) {
-		extend(w)
+// sendBody writes b, however long that takes, as long as the client takes enough of it.
+func sendBody(w http.ResponseWriter, b []byte) error {
+	for piece := range slices.Chunk(b, maxChunk) {
+		extendDeadline(w)
 		if _, err := w.Write(piece); err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func hasHungUp(conn net.Conn) bool {
 	return hungUp || err != nil
 }
 
-// untilHungUp returns a context that ends when the client of r is gone, or the program
+// untilHangup returns a context that ends when the client of r is gone, or the program
 // ends. That of r also ends when the client has shut down its sending side, as BusyBox's
 // nc does, and some load balancers. Such a client still wants its answer (RFC 9112,
 // section 9.6).
@@ -81,7 +81,7 @@ func hasHungUp(conn net.Conn) bool {
 // TCP has the same sign for both, until something is sent: who is gone objects. That is
 // what nudge is for: it sends something that means nothing, or ends the wait by an
 // error. It is called from another goroutine, but not after end has returned.
-func untilHungUp(r *http.Request, nudge func() error) (ctx context.Context, end func()) {
+func untilHangup(r *http.Request, probe func() error) (ctx context.Context, end func()) {
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
 	if !ok {
 		return context.WithCancel(r.Context())
@@ -91,9 +91,9 @@ func untilHungUp(r *http.Request, nudge func() error) (ctx context.Context, end 
 	stop := context.AfterFunc(r.Context(), func() {
 		defer close(ended)
 		defer cancel()
-		wait := nudgeAfter
-		for !hasHungUp(c.conn) && sleep(ctx, wait) && nudge() == nil && sleep(ctx, objectAfter) {
-			wait = nudgeAfter - objectAfter
+		wait := probeAfter
+		for !hasHungUp(c.conn) && sleep(ctx, wait) && probe() == nil && sleep(ctx, probeTimeout) {
+			wait = probeAfter - probeTimeout
 		}
 	})
 	return ctx, func() {

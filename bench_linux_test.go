@@ -60,8 +60,8 @@ func measureCPU(b *testing.B, clients int, send func()) {
 
 // wirePart returns a frame as it goes over the wire.
 func wirePart(jpeg []byte) []byte {
-	f := newStream(1).blank()
-	f.seal(append(f.room(), jpeg...), time.Now(), 1)
+	f := newStream(1).getFrame()
+	f.layOut(append(f.jpegBuffer(), jpeg...), time.Now(), 1)
 	return f.part
 }
 

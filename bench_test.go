@@ -83,7 +83,7 @@ func serveStream(t testing.TB, maxViewers int) (s *stream, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := newWebServer(context.Background(), newHandler(s, &keeper{stream: s}), log.New(io.Discard, "", 0))
+	web := newWebServer(context.Background(), newHandler(s, &supervisor{stream: s}), log.New(io.Discard, "", 0))
 	go web.Serve(l)
 	t.Cleanup(func() {
 		s.close(time.Second)

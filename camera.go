@@ -138,7 +138,7 @@ type settings struct {
 // A controlSetting is what a control of the camera is to be, as it was given.
 type controlSetting struct {
 	name, value string // "brightness", "128"
-	byViewer     bool   // set by a viewer: another camera that comes need not have it
+	byViewer    bool   // set by a viewer: another camera that comes need not have it
 }
 
 func (s controlSetting) String() string { return s.name + "=" + s.value }

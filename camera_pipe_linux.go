@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// startPatience is how long a program may take until its first picture.
+	// startTimeout is how long a program may take until its first picture.
 	// On a Pi Zero it takes seconds to load its libraries, find the camera
 	// and settle the exposure.
-	startPatience = 20 * time.Second
+	startTimeout = 20 * time.Second
 
-	// pipeStep is how often Capture looks whether it is to end, while it
+	// pipePoll is how often Capture looks whether it is to end, while it
 	// waits for a picture.
-	pipeStep = 200 * time.Millisecond
+	pipePoll = 200 * time.Millisecond
 
-	// endPatience is how long a program that closed its output may take to
+	// exitTimeout is how long a program that closed its output may take to
 	// end, and one that was killed: its camera's driver may hold it.
-	endPatience = 2 * time.Second
+	exitTimeout = 2 * time.Second
 )
 
 // pipeCamera is a program that has a camera and writes JPEGs to its standard
@@ -35,24 +35,24 @@ type pipeCamera struct {
 	argv  []string // the program's path and its arguments
 	info  cameraInfo
 	stall time.Duration // the longest time between two pictures
-	hear  func(string)  // gets what it says on its standard error; may be nil
+	log   func(string)  // gets what it says on its standard error; may be nil
 
-	child  *child // nil until the first Capture
-	limit  time.Duration
-	split  splitter
-	at     time.Time // of the last read
-	behind error     // that came behind the last picture
+	child   *child // nil until the first Capture
+	limit   time.Duration
+	split   splitter
+	at      time.Time // of the last read
+	nextErr error     // that came behind the last picture
 }
 
 // Capture waits for a picture and appends the newest to dst. The first Capture
 // starts the program: opening is also for a look at what there is.
 func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
 	if c.child == nil {
-		child, err := startChild(c.argv, c.tell)
+		child, err := startChild(c.argv, c.logLine)
 		if err != nil {
 			return dst, time.Time{}, fmt.Errorf("cannot start the camera's program: %w", err)
 		}
-		c.child, c.limit = child, max(startPatience, c.stall)
+		c.child, c.limit = child, max(startTimeout, c.stall)
 	}
 	for end := time.Now().Add(c.limit); ; {
 		picture, err := c.newest()
@@ -73,14 +73,14 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 // none, errDamaged for one that came to nothing. An error behind a good picture
 // is returned the next time.
 func (c *pipeCamera) newest() (newest []byte, err error) {
-	if err, c.behind = c.behind, nil; err != nil {
+	if err, c.nextErr = c.nextErr, nil; err != nil {
 		return nil, err
 	}
 	for {
 		picture, err := c.split.next()
 		switch {
 		case err != nil && newest != nil:
-			c.behind = err
+			c.nextErr = err
 			return newest, nil
 		case picture == nil:
 			return newest, err
@@ -101,7 +101,7 @@ func (c *pipeCamera) read(ctx context.Context, end time.Time) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := c.child.out.SetReadDeadline(c.at.Add(pipeStep)); err != nil {
+		if err := c.child.out.SetReadDeadline(c.at.Add(pipePoll)); err != nil {
 			return err
 		}
 		err := c.split.fill(c.child.out)
@@ -120,23 +120,23 @@ func (c *pipeCamera) explain(err error) error {
 	case err == errDamaged, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case err == io.EOF:
-		c.child.end(endPatience)
-		return fmt.Errorf("%s ended: %s%s", name, c.child.status(), c.child.lastWords())
+		c.child.stop(exitTimeout)
+		return fmt.Errorf("%s ended: %s%s", name, c.child.status(), c.child.lastLine())
 	case err == errStalled:
 		err = fmt.Errorf("no picture for %v: %w", c.limit, err)
 	}
-	c.child.end(0)
-	return fmt.Errorf("%s: %w%s", name, err, c.child.lastWords())
+	c.child.stop(0)
+	return fmt.Errorf("%s: %w%s", name, err, c.child.lastLine())
 }
 
 func (c *pipeCamera) Info() cameraInfo { return c.info }
 
-func (c *pipeCamera) setLog(hear func(line string)) { c.hear = hear }
+func (c *pipeCamera) setLog(hear func(line string)) { c.log = hear }
 
-// tell passes on a line that the program said. It has no name in it.
-func (c *pipeCamera) tell(line string) {
-	if c.hear != nil {
-		c.hear(filepath.Base(c.argv[0]) + ": " + line)
+// logLine passes on a line that the program said. It has no name in it.
+func (c *pipeCamera) logLine(line string) {
+	if c.log != nil {
+		c.log(filepath.Base(c.argv[0]) + ": " + line)
 	}
 }
 
@@ -145,7 +145,7 @@ func (c *pipeCamera) Close() error {
 	if c.child == nil {
 		return nil
 	}
-	c.child.end(0)
+	c.child.stop(0)
 	return c.child.out.Close()
 }
 
@@ -154,42 +154,42 @@ type child struct {
 	out     *os.File // what it writes
 	process *os.Process
 
-	ended chan struct{}    // closed when these are set:
-	state *os.ProcessState // how it ended
-	said  string           // the last line it wrote to its standard error
+	ended      chan struct{}    // closed when these are set:
+	state      *os.ProcessState // how it ended
+	lastStderr string           // the last line it wrote to its standard error
 }
 
 // startChild starts a program: argv are its path and its arguments. What it says
 // on its standard error is told.
-func startChild(argv []string, tell func(line string)) (*child, error) {
+func startChild(argv []string, log func(line string)) (*child, error) {
 	c := &child{ended: make(chan struct{})}
 	started := make(chan error)
-	go c.live(argv, tell, started)
+	go c.run(argv, log, started)
 	return c, <-started
 }
 
-// live is the life of a child, from the start until it is reaped.
+// run is the life of a child, from the start until it is reaped.
 //
 // The kernel kills it when we are gone, however we went. What it waits for is
 // the end of the thread that started the child, not of the whole process
 // (PR_SET_PDEATHSIG in prctl(2), go.dev/issue/27505): so that stays.
-func (c *child) live(argv []string, tell func(line string), started chan<- error) {
+func (c *child) run(argv []string, log func(line string), started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(c.ended)
-	complaints, err := c.start(argv)
+	stderr, err := c.start(argv)
 	started <- err
 	if err != nil {
 		return
 	}
-	c.said = relay(complaints, tell)
-	complaints.Close()
+	c.lastStderr = copyLines(stderr, log)
+	stderr.Close()
 	c.state, _ = c.process.Wait() // it is our child: there is no other error
 }
 
 // start starts the program, in a process group of its own: Ctrl-C is for us,
 // and whatever it starts can be killed with it. Its standard error is returned.
-func (c *child) start(argv []string) (complaints *os.File, err error) {
+func (c *child) start(argv []string) (stderr *os.File, err error) {
 	nothing, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
@@ -200,35 +200,35 @@ func (c *child) start(argv []string) (complaints *os.File, err error) {
 		return nil, err
 	}
 	defer outEnd.Close()
-	complaints, complaintsEnd, err := os.Pipe()
+	stderr, stderrEnd, err := os.Pipe()
 	if err != nil {
 		out.Close()
 		return nil, err
 	}
-	defer complaintsEnd.Close()
+	defer stderrEnd.Close()
 	c.out = out
 	c.process, err = os.StartProcess(argv[0], argv, &os.ProcAttr{
-		Files: []*os.File{nothing, outEnd, complaintsEnd},
+		Files: []*os.File{nothing, outEnd, stderrEnd},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
 		out.Close()
-		complaints.Close()
+		stderr.Close()
 	}
-	return complaints, err
+	return stderr, err
 }
 
-// end waits for the child to end, and kills it and all that it started when
+// stop waits for the child to end, and kills it and all that it started when
 // its patience is over.
-func (c *child) end(patience time.Duration) {
-	if !c.gone(patience) {
+func (c *child) stop(patience time.Duration) {
+	if !c.waitExit(patience) {
 		syscall.Kill(-c.process.Pid, syscall.SIGKILL)
-		c.gone(endPatience)
+		c.waitExit(exitTimeout)
 	}
 }
 
-// gone reports whether the child has ended and was reaped, for which it waits.
-func (c *child) gone(patience time.Duration) bool {
+// waitExit reports whether the child has ended and was reaped, for which it waits.
+func (c *child) waitExit(patience time.Duration) bool {
 	select {
 	case <-c.ended:
 	case <-time.After(patience):
@@ -243,42 +243,42 @@ func (c *child) gone(patience time.Duration) bool {
 
 // status tells how the child ended.
 func (c *child) status() string {
-	if !c.gone(0) {
+	if !c.waitExit(0) {
 		return "it does not react any more"
 	}
 	return c.state.String()
 }
 
-// lastWords returns what the child complained about last, to be put behind an
+// lastLine returns what the child complained about last, to be put behind an
 // error, once it has ended.
-func (c *child) lastWords() string {
-	if !c.gone(0) || c.said == "" {
+func (c *child) lastLine() string {
+	if !c.waitExit(0) || c.lastStderr == "" {
 		return ""
 	}
-	return ": " + c.said
+	return ": " + c.lastStderr
 }
 
-// relay reads all that comes and tells each line with something in it, of a
+// copyLines reads all that comes and tells each line with something in it, of a
 // long one the beginning. It returns the last.
-func relay(r io.Reader, tell func(line string)) (last string) {
+func copyLines(r io.Reader, log func(line string)) (last string) {
 	b := bufio.NewReaderSize(r, 512)
 	for continued := false; ; {
 		line, more, err := b.ReadLine()
 		if err != nil {
 			return last
 		}
-		if text := plain(string(line)); !continued && text != "" {
+		if text := plainLine(string(line)); !continued && text != "" {
 			last = text
-			tell(text)
+			log(text)
 		}
 		continued = more
 	}
 }
 
-// plain makes a line fit for our log: printable, and without the
+// plainLine makes a line fit for our log: printable, and without the
 // "[0:01:23.456789] [1234]" that libcamera puts before each, which would make each
 // a new one.
-func plain(line string) string {
+func plainLine(line string) string {
 	for strings.HasPrefix(line, "[") {
 		_, rest, found := strings.Cut(line, "]")
 		if !found {

@@ -24,7 +24,7 @@ type fakeCamera struct {
 	err     error // of Capture
 	opened  []time.Duration
 	closed  []time.Duration
-	hear    func(line string) // of the keeper
+	hear    func(line string) // of the supervisor
 }
 
 func (c *fakeCamera) open(string, settings) (camera, error) {
@@ -90,9 +90,9 @@ func (c *fakeCamera) history() (opened, closed []time.Duration) {
 	return slices.Clone(c.opened), slices.Clone(c.closed)
 }
 
-// startKeeper runs a keeper of a fake camera beside the emulated one, until the
+// startSupervisor runs a supervisor of a fake camera beside the emulated one, until the
 // test ends.
-func startKeeper(t *testing.T, device, want string, idle time.Duration) (k *keeper, c *fakeCamera, logged *bytes.Buffer) {
+func startSupervisor(t *testing.T, device, want string, idle time.Duration) (k *supervisor, c *fakeCamera, logged *bytes.Buffer) {
 	before := drivers
 	t.Cleanup(func() { drivers = before })
 	c = &fakeCamera{begin: time.Now(), device: device}
@@ -101,7 +101,7 @@ func startKeeper(t *testing.T, device, want string, idle time.Duration) (k *keep
 
 	logged = new(bytes.Buffer)
 	settings := settings{camera: want, width: 640, height: 480, quality: 80}
-	k = newKeeper(startStream(t), settings, idle, log.New(logged, "", 0))
+	k = newSupervisor(startStream(t), settings, idle, log.New(logged, "", 0))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan bool)
 	go func() {
@@ -140,12 +140,12 @@ func shown(v *viewer) string {
 // somebody watches, and for the idle time after.
 func TestCameraOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, logged := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		time.Sleep(time.Minute)
 		if opened, closed := c.history(); len(opened) != 1 || len(closed) != 1 {
 			t.Fatalf("opened at %v, closed at %v without a viewer, want one look", opened, closed)
 		}
-		if mode := k.state().Mode; mode != modeIdle {
+		if mode := k.currentStatus().Mode; mode != modeIdle {
 			t.Errorf("mode %q, want %q", mode, modeIdle)
 		}
 
@@ -175,7 +175,7 @@ func TestCameraOnDemand(t *testing.T) {
 
 func TestCameraNeverReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c, _ := startKeeper(t, "/dev/video0", "auto", 0)
+		_, c, _ := startSupervisor(t, "/dev/video0", "auto", 0)
 		time.Sleep(time.Minute)
 		if opened, closed := c.history(); len(opened) != 1 || len(closed) != 0 {
 			t.Errorf("opened at %v, closed at %v with -idle 0 and no viewer", opened, closed)
@@ -187,13 +187,13 @@ func TestCameraNeverReleased(t *testing.T) {
 // soon as its device is back.
 func TestCameraLostAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, logged := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(5 * time.Second)
 
 		c.set("", nil, errors.New("/dev/video0: the camera is gone: was it unplugged?"))
 		time.Sleep(time.Minute)
-		if st := k.state(); st.Mode != modeLost || st.Reason != "no camera found" {
+		if st := k.currentStatus(); st.Mode != modeLost || st.Reason != "no camera found" {
 			t.Errorf("mode %q, reason %q", st.Mode, st.Reason)
 		}
 		if opened, _ := c.history(); len(opened) > 65 {
@@ -201,8 +201,8 @@ func TestCameraLostAndBack(t *testing.T) {
 		}
 
 		c.set("/dev/video1", nil, nil)
-		time.Sleep(lookEvery + 200*time.Millisecond)
-		if st := k.state(); st.Mode != modeLive || st.Device != "/dev/video1" || st.Reason != "" {
+		time.Sleep(devicePollInterval + 200*time.Millisecond)
+		if st := k.currentStatus(); st.Mode != modeLive || st.Device != "/dev/video1" || st.Reason != "" {
 			t.Errorf("mode %q, device %q, reason %q after the camera came back", st.Mode, st.Device, st.Reason)
 		}
 		if got, want := shown(v), "live, camera lost, live"; got != want {
@@ -226,7 +226,7 @@ camera: /dev/video1 (fake, fake): 640x480 MJPG at 10 fps
 // once. It is no reason to show the emulated camera.
 func TestCameraBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, logged := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		c.set("/dev/video0", errors.New("/dev/video0: in use by another program"), nil)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(4500 * time.Millisecond)
@@ -249,7 +249,7 @@ func TestCameraBusy(t *testing.T) {
 // not for ever.
 func TestCameraTalks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, logged := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, logged := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		newViewer(t, k.stream, 0)
 		synctest.Wait()
 		for range 3 {
@@ -259,11 +259,11 @@ func TestCameraTalks(t *testing.T) {
 		if got, want := logged.String(), "fake: WARN old firmware\nfake: INFO configuring streams\n"; !strings.HasSuffix(got, want) || strings.Count(got, "WARN") != 1 {
 			t.Errorf("logged:\n%s\nwant it to end in\n%s", got, want)
 		}
-		for i := range 10 * maxHeard {
+		for i := range 10 * maxSeenLines {
 			c.hear(fmt.Sprint("fake: frame ", i))
 		}
-		if n := strings.Count(logged.String(), "fake: "); n != maxHeard {
-			t.Errorf("logged %d lines of what it said, want %d", n, maxHeard)
+		if n := strings.Count(logged.String(), "fake: "); n != maxSeenLines {
+			t.Errorf("logged %d lines of what it said, want %d", n, maxSeenLines)
 		}
 	})
 }
@@ -271,7 +271,7 @@ func TestCameraTalks(t *testing.T) {
 // Nobody tries to open a camera that nobody wants to watch.
 func TestCameraLostUnwatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, _ := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, _ := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		c.set("/dev/video0", errors.New("broken"), nil)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(5 * time.Second)
@@ -289,12 +289,12 @@ func TestCameraLostUnwatched(t *testing.T) {
 // in, and never after that.
 func TestCameraStandIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, _ := startKeeper(t, "", "auto", 10*time.Second)
+		k, c, _ := startSupervisor(t, "", "auto", 10*time.Second)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(5 * time.Second)
 		c.set("/dev/video0", nil, nil)
 		time.Sleep(2 * time.Second)
-		if mode := k.state().Mode; mode != modeLive {
+		if mode := k.currentStatus().Mode; mode != modeLive {
 			t.Errorf("mode %q 2 s after a camera was plugged in", mode)
 		}
 		c.set("", nil, errors.New("gone"))
@@ -308,7 +308,7 @@ func TestCameraStandIn(t *testing.T) {
 // The emulated camera that was asked for stays when a real one comes.
 func TestCameraEmulated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, _ := startKeeper(t, "", "emulated", 10*time.Second)
+		k, c, _ := startSupervisor(t, "", "emulated", 10*time.Second)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(3*time.Second + 100*time.Millisecond)
 		c.set("/dev/video7", nil, nil)
@@ -330,14 +330,14 @@ func TestCameraEmulated(t *testing.T) {
 // to be opened anew.
 func TestCameraDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, logged := startKeeper(t, "/dev/video0", "/dev/video0", 10*time.Second)
+		k, c, logged := startSupervisor(t, "/dev/video0", "/dev/video0", 10*time.Second)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(time.Second + 50*time.Millisecond)
 		c.set("/dev/video0", nil, errDamaged)
 		time.Sleep(time.Second)
 		c.set("/dev/video0", nil, nil)
 		time.Sleep(time.Second)
-		if got := k.state().Damaged; got != 10 {
+		if got := k.currentStatus().Damaged; got != 10 {
 			t.Errorf("%d damaged pictures counted, want 10", got)
 		}
 		if got := shown(v); got != "live" {
@@ -358,11 +358,11 @@ func TestCameraDamaged(t *testing.T) {
 // A snapshot from a camera that was just opened waits for its exposure.
 func TestSnapshotSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, _, _ := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, _, _ := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		enter(t, k.stream)
-		defer k.stream.leave()
+		defer k.stream.removeViewer()
 		start := time.Now()
-		f, err := k.stream.fresh(t.Context(), start)
+		f, err := k.stream.frameAfter(t.Context(), start)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,7 +377,7 @@ func TestSnapshotSettles(t *testing.T) {
 // driver.
 func TestCameraOfAnotherDriver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, first, _ := startKeeper(t, "", "auto", 10*time.Second)
+		k, first, _ := startSupervisor(t, "", "auto", 10*time.Second)
 		other := &fakeCamera{begin: time.Now(), device: "/dev/other"}
 		register(driver{name: "other", rank: 2, open: other.open, devices: other.devices})
 		first.set("/dev/video0", nil, errors.New("the program of the camera died"))

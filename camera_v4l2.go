@@ -41,7 +41,7 @@ func init() {
 		find:    findV4L2,
 		open:    openV4L2,
 		devices: videoNodes,
-		hasTwin:    func(info cameraInfo) bool { return hasTwin(linux{}, videoNodes(), info) },
+		hasTwin: func(info cameraInfo) bool { return hasTwin(linux{}, videoNodes(), info) },
 	})
 }
 

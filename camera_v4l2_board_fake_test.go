@@ -148,7 +148,7 @@ func failing(call string, err error) *fakeKernel {
 type boardTest struct {
 	*testing.T
 	*fakeBoard
-	keeper *keeper
+	supervisor *supervisor
 	viewer *viewer
 	logged *bytes.Buffer
 }
@@ -166,16 +166,16 @@ func onBoard(t *testing.T, asked string, devices map[string]*fakeKernel, test fu
 		drivers = slices.DeleteFunc(slices.Clone(before), func(d driver) bool { return d.devices != nil })
 		register(driver{
 			name: "v4l2", rank: 20, settle: settleV4L2, devices: b.nodes,
-			find: func(want settings) ([]string, error) { return findNodes(b, b.nodes(), want) },
-			open: func(device string, want settings) (camera, error) { return openNode(b, device, want) },
+			find:    func(want settings) ([]string, error) { return findNodes(b, b.nodes(), want) },
+			open:    func(device string, want settings) (camera, error) { return openNode(b, device, want) },
 			hasTwin: func(info cameraInfo) bool { return hasTwin(b, b.nodes(), info) },
 		})
 		want := settings{camera: asked, width: 640, height: 480, quality: 80}
-		b.keeper = newKeeper(startStream(t), want, 10*time.Second, log.New(b.logged, "", 0))
+		b.supervisor = newSupervisor(startStream(t), want, 10*time.Second, log.New(b.logged, "", 0))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan bool)
 		go func() {
-			b.keeper.run(ctx)
+			b.supervisor.run(ctx)
 			close(done)
 		}()
 		t.Cleanup(func() {
@@ -186,7 +186,7 @@ func onBoard(t *testing.T, asked string, devices map[string]*fakeKernel, test fu
 			}
 		})
 		synctest.Wait()
-		b.viewer = newViewer(t, b.keeper.stream, 0)
+		b.viewer = newViewer(t, b.supervisor.stream, 0)
 		test(b)
 		if err := b.viewer.ended(); err != nil {
 			t.Errorf("the viewer was disconnected: %v", err)
@@ -197,8 +197,8 @@ func onBoard(t *testing.T, asked string, devices map[string]*fakeKernel, test fu
 // wantState checks the mode and the device, and how the reason ends.
 func (b *boardTest) wantState(mode, device, reason string) {
 	b.Helper()
-	if st := b.keeper.state(); st.Mode != mode || st.Device != device || !strings.HasSuffix(st.Reason, reason) || reason == "" && st.Reason != "" {
-		b.Errorf("after %v: mode %q, device %q, reason %q; want %q, %q, %q", time.Since(b.keeper.stream.start), st.Mode, st.Device, st.Reason, mode, device, reason)
+	if st := b.supervisor.currentStatus(); st.Mode != mode || st.Device != device || !strings.HasSuffix(st.Reason, reason) || reason == "" && st.Reason != "" {
+		b.Errorf("after %v: mode %q, device %q, reason %q; want %q, %q, %q", time.Since(b.supervisor.stream.start), st.Mode, st.Device, st.Reason, mode, device, reason)
 	}
 }
 

@@ -121,7 +121,7 @@ func TestBoardReasons(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			onBoard(t, test.camera, test.nodes, func(b *boardTest) {
 				time.Sleep(15 * time.Second)
-				if st := b.keeper.state(); st.Mode != test.mode || !strings.HasSuffix(st.Reason, test.want) {
+				if st := b.supervisor.currentStatus(); st.Mode != test.mode || !strings.HasSuffix(st.Reason, test.want) {
 					b.Errorf("mode %q, reason %q; want %q, %q", st.Mode, st.Reason, test.mode, test.want)
 				}
 			})
@@ -139,7 +139,7 @@ func TestBoardSlowStart(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		b.wantState(modeLive, "/dev/video0", "")
 		b.wantShown("live")
-		if opened := b.keeper.state().Opened; opened != 2 { // one of them a look at the start
+		if opened := b.supervisor.currentStatus().Opened; opened != 2 { // one of them a look at the start
 			t.Errorf("opened %d times, want 2", opened)
 		}
 	})
@@ -173,7 +173,7 @@ func TestBoardNamedByPort(t *testing.T) {
 	onBoard(t, path, board{"/dev/video2": other}, func(b *boardTest) {
 		for range 2 {
 			time.Sleep(5 * time.Second)
-			b.wantState(modeLost, b.keeper.state().Device, path+": no such device: is it plugged in?")
+			b.wantState(modeLost, b.supervisor.currentStatus().Device, path+": no such device: is it plugged in?")
 			b.plug(path, named)
 			b.plug("/dev/video0", named)
 			time.Sleep(2 * time.Second)
@@ -219,7 +219,7 @@ func TestBoardNamedByNumber(t *testing.T) {
 				}
 				b.plug("/dev/video4", cam)
 				time.Sleep(5 * time.Second)
-				if got := b.keeper.state().Mode; got != test.mode {
+				if got := b.supervisor.currentStatus().Mode; got != test.mode {
 					t.Errorf("it is %s when it has come back as /dev/video4, want %s", got, test.mode)
 				}
 				b.unplug("/dev/video4")
@@ -245,21 +245,21 @@ func TestBoardSizeRefused(t *testing.T) {
 	onBoard(t, "auto", board{"/dev/video0": cam}, func(b *boardTest) {
 		time.Sleep(2 * time.Second)
 		large, small := "1920x1080", "640x480"
-		if err := b.keeper.apply(change{Size: &large}); err != nil {
+		if err := b.supervisor.apply(settingsChange{Size: &large}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
 		b.wantState(modeLive, "/dev/video0", "")
 		b.wantShown("live")
-		s := b.keeper.settings()
+		s := b.supervisor.settings()
 		const want = "not 1920x1080: /dev/video0: not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"
 		if s.Size != small || s.Refused != want {
 			t.Errorf("got size %s, refused %q; want %s, %q", s.Size, s.Refused, small, want)
 		}
-		if err := b.keeper.apply(change{Size: &small}); err != nil {
+		if err := b.supervisor.apply(settingsChange{Size: &small}); err != nil {
 			t.Fatal(err)
 		}
-		if got := b.keeper.settings().Refused; got != "" {
+		if got := b.supervisor.settings().Refused; got != "" {
 			t.Errorf("after another change %q is still said to be refused", got)
 		}
 	})

@@ -14,10 +14,10 @@ import (
 	"unicode"
 )
 
-// attachFake has a keeper of the open camera of a kernel, which takes no pictures. The
+// attachFake has a supervisor of the open camera of a kernel, which takes no pictures. The
 // function sends a change and returns the answer.
-func attachFake(t *testing.T, f *fakeKernel) (k *keeper, c *v4l2Camera, send func(body string) string) {
-	k = newKeeper(newStream(1), smallSize, 0, log.New(io.Discard, "", 0))
+func attachFake(t *testing.T, f *fakeKernel) (k *supervisor, c *v4l2Camera, send func(body string) string) {
+	k = newSupervisor(newStream(1), smallSize, 0, log.New(io.Discard, "", 0))
 	c = openFake(t, f)
 	k.setLive(c, 0)
 	return k, c, sender(k)

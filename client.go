@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// farewell is how long a client may take for its last frame when the
+	// closeGrace is how long a client may take for its last frame when the
 	// program ends.
-	farewell = 300 * time.Millisecond
+	closeGrace = 300 * time.Millisecond
 
-	// maxTurn is how long a slow client's frame may keep others from the board's
-	// link: 28 KB take as long at 1 Mbit/s. queueStep is how often is looked
+	// maxLinkTime is how long a slow client's frame may keep others from the board's
+	// link: 28 KB take as long at 1 Mbit/s. queuePoll is how often is looked
 	// whether it still does: with 5 ms, a link of 50 Mbit/s was idle at times.
-	maxTurn   = 250 * time.Millisecond
-	queueStep = 2 * time.Millisecond
+	maxLinkTime = 250 * time.Millisecond
+	queuePoll   = 2 * time.Millisecond
 )
 
 // What can be done with a socket's file descriptor: see socket.go. They are nil
@@ -44,32 +44,32 @@ var (
 )
 
 // A client is one connection that the stream is sent to. It belongs to the
-// goroutine in run, and to the courier while that one waits for back; the atomic
+// goroutine in run, and to the broadcaster while that one waits for back; the atomic
 // fields are everyone's.
 type client struct {
-	stream  *stream
-	conn    net.Conn
-	raw     syscall.RawConn // of conn, where trySend can use it
-	fd      uintptr         // raw's, while sendAll runs
-	courier *courier        // if there is raw
-	back    chan struct{}   // from the courier
-	spacing uint32          // least time between frames, microseconds; 0: none
+	stream      *stream
+	conn        net.Conn
+	raw         syscall.RawConn // of conn, where trySend can use it
+	fd          uintptr         // raw's, while sendAll runs
+	broadcaster *broadcaster    // if there is raw
+	returned    chan struct{}   // from the broadcaster
+	spacing     uint32          // least time between frames, microseconds; 0: none
 
-	held     *frame // being sent
-	rest     []byte // what is still to be sent of it
-	heldTurn uint32 // its turn when taken
-	slow     bool   // its socket did not take the last one at once
+	held    *frame // being sent
+	unsent  []byte // what is still to be sent of it
+	heldSeq uint32 // its turn when taken
+	slow    bool   // its socket did not take the last one at once
 
-	turn   uint32 // of the frame sent last
-	number uint32 // of the frame sent last
-	next   uint32 // when the next frame is due, on the stream's clock
-	kept   uint32 // when keep ran last
-	bytes  uint32 // that the socket took since then
-	frames uint32 // sent since then
-	rate   rate
+	seq     uint32 // of the frame sent last
+	number  uint32 // of the frame sent last
+	next    uint32 // when the next frame is due, on the stream's clock
+	statsAt uint32 // when keep ran last
+	bytes   uint32 // that the socket took since then
+	frames  uint32 // sent since then
+	rate    rate
 
-	giveUp    time.Time // when it is dropped if it takes nothing until then
-	seen      uint32    // of bytes, when giveUp was set
+	giveUpAt  time.Time // when it is dropped if it takes nothing until then
+	seenBytes uint32    // of bytes, when giveUp was set
 	heartbeat uint32    // when the next one is due, on the stream's clock
 
 	since   time.Time
@@ -79,30 +79,30 @@ type client struct {
 	millihz atomic.Uint32 // frames per 1000 seconds, lately
 }
 
-// attend sends the stream to conn from now on; head, an HTTP response's header
+// addClient sends the stream to conn from now on; head, an HTTP response's header
 // and the first boundary, goes first. The viewer that entered for it leaves when
 // the client goes.
-func (s *stream) attend(conn net.Conn, head []byte, spacing time.Duration) {
+func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
 	c := &client{
 		stream:  s,
 		conn:    conn,
 		spacing: uint32(spacing.Microseconds()),
 		since:   time.Now(),
 		next:    s.clock.Load(),
-		kept:    s.clock.Load(),
+		statsAt: s.clock.Load(),
 	}
-	c.rate.since = c.kept
+	c.rate.since = c.statsAt
 	if sc, ok := conn.(syscall.Conn); ok && trySend != nil {
 		if raw, err := sc.SyscallConn(); err == nil {
 			raw.Control(limitUnsent)
-			c.raw, c.back = raw, make(chan struct{}, 1)
+			c.raw, c.returned = raw, make(chan struct{}, 1)
 		}
 	}
 	if !s.join(c) {
 		conn.Close()
 		return
 	}
-	go c.listen()
+	go c.watchHangup()
 	go c.run(head)
 }
 
@@ -116,64 +116,64 @@ func (s *stream) join(c *client) bool {
 	}
 	s.clients[c] = struct{}{}
 	if c.raw != nil {
-		c.courier = s.hire()
+		c.broadcaster = s.assignBroadcaster()
 	}
 	s.totals.clients++
-	s.departing.Add(1)
+	s.clientGroup.Add(1)
 	return true
 }
 
 // run sends frames until the client goes or takes too little for too long.
 func (c *client) run(head []byte) {
-	defer c.depart()
-	c.extend()
-	if err := c.greet(head); err != nil {
+	defer c.leave()
+	c.resetTimeout()
+	if err := c.sendHead(head); err != nil {
 		return
 	}
 	if c.raw != nil {
-		c.persist(func() error { return c.raw.Write(c.sendAll) })
+		c.retryWrite(func() error { return c.raw.Write(c.sendAll) })
 		return
 	}
 	for c.wait() {
-		if err := c.persist(c.sendBlocking); err != nil {
+		if err := c.retryWrite(c.sendBlocking); err != nil {
 			return
 		}
 	}
 }
 
-func (c *client) depart() {
+func (c *client) leave() {
 	c.state.Store(stateGone)
 	c.conn.Close()
 	if c.held != nil {
-		c.drop()
+		c.releaseHeld()
 	}
-	c.keep()
+	c.updateStats()
 	s := c.stream
 	s.mu.Lock()
 	delete(s.clients, c)
-	if c.courier != nil {
-		c.courier.clients--
-		s.cond.Broadcast() // it may have been the courier's last
+	if c.broadcaster != nil {
+		c.broadcaster.assigned--
+		s.cond.Broadcast() // it may have been the broadcaster's last
 	}
 	s.mu.Unlock()
-	s.leave()
-	s.departing.Done()
+	s.removeViewer()
+	s.clientGroup.Done()
 }
 
-// greet sends the head, and in the same packets the newest frame if there is
+// sendHead sends the head, and in the same packets the newest frame if there is
 // one already.
-func (c *client) greet(head []byte) error {
+func (c *client) sendHead(head []byte) error {
 	first := net.Buffers{head}
-	if c.take() {
-		first = append(first, c.rest)
+	if c.takeNewest() {
+		first = append(first, c.unsent)
 	}
-	err := c.persist(func() error {
+	err := c.retryWrite(func() error {
 		n, err := first.WriteTo(c.conn)
 		c.bytes += uint32(n)
 		return err
 	})
 	if err == nil && c.held != nil {
-		c.finish()
+		c.finishHeld()
 	}
 	return err
 }
@@ -196,7 +196,7 @@ func (c *client) wait() bool {
 // ready reports whether there is a frame or a heartbeat to send now.
 func (c *client) ready() bool {
 	f := c.stream.latest.Load()
-	return f != nil && f.turn.Load() != c.turn && c.due() || c.heartbeatDue()
+	return f != nil && f.seq.Load() != c.seq && c.due() || c.heartbeatDue()
 }
 
 // due reports whether the client's frame rate allows a frame now.
@@ -207,15 +207,15 @@ func (c *client) due() bool {
 // sendBlocking sends the newest frame on connections that are not plain sockets.
 func (c *client) sendBlocking() error {
 	if c.held == nil {
-		c.account()
-		if !c.due() || !c.take() {
+		c.updateEachSecond()
+		if !c.due() || !c.takeNewest() {
 			return c.sendHeartbeat()
 		}
 	}
-	n, err := c.conn.Write(c.rest)
+	n, err := c.conn.Write(c.unsent)
 	c.bytes += uint32(n)
-	if c.rest = c.rest[n:]; err == nil {
-		c.finish()
+	if c.unsent = c.unsent[n:]; err == nil {
+		c.finishHeld()
 	}
 	return err
 }
@@ -225,7 +225,7 @@ func (c *client) sendBlocking() error {
 // when that may be over.
 //
 // One call sends many frames, because the way in and out of net's lock for each
-// connection takes 64-bit atomic operations, which are dear on ARMv6. The courier
+// connection takes 64-bit atomic operations, which are dear on ARMv6. The broadcaster
 // does most of it meanwhile.
 func (c *client) sendAll(fd uintptr) (done bool) {
 	c.fd = fd
@@ -239,7 +239,7 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 			case c.state.Load() == stateHalfClosed:
 				c.wait()
 			default:
-				c.courier.serve(c)
+				c.broadcaster.handle(c)
 			}
 			if c.isGone() {
 				return true
@@ -269,9 +269,9 @@ func (c *client) sendAlone() error {
 		return nil
 	}
 	err := c.send()
-	for end := time.Now().Add(maxTurn); err == nil && isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
+	for end := time.Now().Add(maxLinkTime); err == nil && isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
 		c.slow = true
-		time.Sleep(queueStep)
+		time.Sleep(queuePoll)
 	}
 	return err
 }
@@ -282,68 +282,68 @@ func (c *client) sendAlone() error {
 // chosen early.
 func (c *client) send() error {
 	if c.held == nil {
-		c.account()
-		if !c.due() || !c.take() {
+		c.updateEachSecond()
+		if !c.due() || !c.takeNewest() {
 			return c.sendHeartbeat()
 		}
 	}
-	n, err := trySend(c.fd, c.rest)
+	n, err := trySend(c.fd, c.unsent)
 	c.bytes += uint32(n)
 	switch {
 	case err != nil:
-		if len(c.rest) == len(c.held.part) {
-			c.drop()
+		if len(c.unsent) == len(c.held.part) {
+			c.releaseHeld()
 		}
 		return err
-	case n < len(c.rest):
-		c.rest = c.rest[n:]
+	case n < len(c.unsent):
+		c.unsent = c.unsent[n:]
 	default:
-		c.finish()
+		c.finishHeld()
 	}
 	return nil
 }
 
-// account does once a second what need not be done for each frame.
-func (c *client) account() {
-	if c.stream.clock.Load()-c.kept >= 1e6 {
-		c.keep()
-		c.extend()
+// updateEachSecond does once a second what need not be done for each frame.
+func (c *client) updateEachSecond() {
+	if c.stream.clock.Load()-c.statsAt >= 1e6 {
+		c.updateStats()
+		c.resetTimeout()
 	}
 }
 
-// take holds the newest frame for sending. It is false if that was sent
+// takeNewest holds the newest frame for sending. It is false if that was sent
 // already, or there is none.
-func (c *client) take() bool {
+func (c *client) takeNewest() bool {
 	f := c.stream.newest()
 	if f == nil {
 		return false
 	}
-	turn := f.turn.Load()
-	if turn == c.turn {
+	turn := f.seq.Load()
+	if turn == c.seq {
 		f.release()
 		return false
 	}
-	c.held, c.rest, c.heldTurn = f, f.part, turn
+	c.held, c.unsent, c.heldSeq = f, f.part, turn
 	return true
 }
 
-// drop lets go of the held frame as if it had never been taken.
-func (c *client) drop() {
+// releaseHeld lets go of the held frame as if it had never been taken.
+func (c *client) releaseHeld() {
 	c.held.release()
-	c.held, c.rest = nil, nil
+	c.held, c.unsent = nil, nil
 }
 
-// finish counts the held frame as sent and lets go of it.
-func (c *client) finish() {
+// finishHeld counts the held frame as sent and lets go of it.
+func (c *client) finishHeld() {
 	f := c.held
 	if last := c.number; last != 0 && c.spacing == 0 && f.number-last > 1 {
 		c.skipped.Add(f.number - last - 1)
 	}
-	c.turn, c.number = c.heldTurn, f.number
+	c.seq, c.number = c.heldSeq, f.number
 	c.frames++
 	c.sent.Add(1)
 	c.schedule()
-	c.drop()
+	c.releaseHeld()
 }
 
 // schedule sets when the next frame is due: one spacing after this one was,
@@ -358,16 +358,16 @@ func (c *client) schedule() {
 	}
 }
 
-// keep does the accounts of the last second.
-func (c *client) keep() {
+// updateStats does the accounts of the last second.
+func (c *client) updateStats() {
 	s := c.stream
-	c.kept = s.clock.Load()
+	c.statsAt = s.clock.Load()
 	c.rate.n += c.frames
-	c.rate.measure(c.kept, 1e6)
+	c.rate.measure(c.statsAt, 1e6)
 	c.millihz.Store(uint32(c.rate.hertz * 1000))
 	s.mu.Lock()
 	s.totals.sent += uint64(c.frames)
 	s.totals.bytes += uint64(c.bytes)
 	s.mu.Unlock()
-	c.frames, c.bytes, c.seen = 0, 0, 0
+	c.frames, c.bytes, c.seenBytes = 0, 0, 0
 }

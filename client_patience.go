@@ -11,25 +11,25 @@ import (
 // How it is found that a client is gone, or as good as that.
 
 const (
-	// patience is how long a client may take nothing before it is dropped.
-	patience = 10 * time.Second
+	// clientTimeout is how long a client may take nothing before it is dropped.
+	clientTimeout = 10 * time.Second
 
-	// leastRate is what a client must take to be no stalled one, bytes per second:
+	// minClientRate is what a client must take to be no stalled one, bytes per second:
 	// 64 kbit/s. A frame of 28 KB takes 3 s then. Nobody watches at less, and it would
 	// keep a large frame in memory for long. It can't be much less, either: a socket
 	// takes up to 64 KB at once, and that has to be seen within patience.
-	leastRate = 8 << 10
+	minClientRate = 8 << 10
 
-	// checkEvery is how often is looked what a client takes whose frame is stuck, and
+	// checkInterval is how often is looked what a client takes whose frame is stuck, and
 	// firstCheck when that begins. It is later than extend comes again, once a second
 	// and with the next frame, so that no timer goes off for a client that takes all:
 	// that would cost a Pi Zero 1 us for each frame.
-	checkEvery = time.Second
-	firstCheck = 3 * time.Second
+	checkInterval = time.Second
+	firstCheck    = 3 * time.Second
 
-	// maxTalk is how much a client may say after its request, in bytes. It should be
+	// maxInput is how much a client may say after its request, in bytes. It should be
 	// silent, and to listen takes time.
-	maxTalk = 16 << 10
+	maxInput = 16 << 10
 
 	// A client that has shut down its sending side gets a heartbeat at the first
 	// publication after so long, to see whether it is still there; microseconds.
@@ -46,20 +46,20 @@ const (
 	stateGone              // it hung up, or is to go
 )
 
-// listen waits for the client to hang up. It has nothing else to say. One that only
+// watchHangup waits for the client to hang up. It has nothing else to say. One that only
 // shuts down its sending side, as BusyBox's nc does, still wants the stream (RFC
 // 9112, section 9.6). TCP has the same sign for both, and more comes only when
 // something is sent: see sendHeartbeat.
-func (c *client) listen() {
+func (c *client) watchHangup() {
 	var b [64]byte
-	for said := 0; said < maxTalk; {
+	for said := 0; said < maxInput; {
 		n, err := c.conn.Read(b[:])
 		if said += n; errors.Is(err, io.EOF) {
 			c.heartbeat = c.stream.clock.Load() // due now; from here on it is its sender's
 			c.state.CompareAndSwap(stateOpen, stateHalfClosed)
-			c.stream.pulse()
+			c.stream.wakeClients()
 			for !c.isGone() && !hasHungUp(c.conn) {
-				time.Sleep(objectAfter)
+				time.Sleep(probeTimeout)
 			}
 			break
 		}
@@ -69,7 +69,7 @@ func (c *client) listen() {
 	}
 	c.state.Store(stateGone)
 	c.conn.Close() // a blocked write returns
-	c.stream.pulse()
+	c.stream.wakeClients()
 }
 
 // isGone reports whether the client hung up, or is to go.
@@ -98,36 +98,36 @@ func (c *client) sendHeartbeat() error {
 	return err
 }
 
-// persist has write go on when it runs out of time, as long as the client takes
+// retryWrite has write go on when it runs out of time, as long as the client takes
 // enough.
-func (c *client) persist(write func() error) error {
+func (c *client) retryWrite(write func() error) error {
 	for {
 		err := write()
-		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.takesEnough() {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.renewTimeout() {
 			return err
 		}
 	}
 }
 
-// extend gives the client all its patience: once a second and not per frame, since
+// resetTimeout gives the client all its patience: once a second and not per frame, since
 // a timer has to be set anew for it.
-func (c *client) extend() {
+func (c *client) resetTimeout() {
 	now := time.Now()
-	c.giveUp, c.seen = now.Add(patience), c.bytes
+	c.giveUpAt, c.seenBytes = now.Add(clientTimeout), c.bytes
 	c.setDeadline(now.Add(firstCheck))
 }
 
-// takesEnough gives the client more time for the frame that it is being sent, as much
-// as leastRate allows for what it took since it was looked last. It is false when
+// renewTimeout gives the client more time for the frame that it is being sent, as much
+// as minClientRate allows for what it took since it was looked last. It is false when
 // there is none left, or the stream is closed.
-func (c *client) takesEnough() bool {
+func (c *client) renewTimeout() bool {
 	now := time.Now()
-	earned := time.Duration(c.bytes-c.seen) * time.Second / leastRate
-	c.giveUp, c.seen = c.giveUp.Add(earned), c.bytes
-	if full := now.Add(patience); c.giveUp.After(full) {
-		c.giveUp = full
+	earned := time.Duration(c.bytes-c.seenBytes) * time.Second / minClientRate
+	c.giveUpAt, c.seenBytes = c.giveUpAt.Add(earned), c.bytes
+	if full := now.Add(clientTimeout); c.giveUpAt.After(full) {
+		c.giveUpAt = full
 	}
-	return now.Before(c.giveUp) && c.setDeadline(now.Add(checkEvery))
+	return now.Before(c.giveUpAt) && c.setDeadline(now.Add(checkInterval))
 }
 
 // setDeadline sets when a write is interrupted to look what the client takes, which is
@@ -139,8 +139,8 @@ func (c *client) setDeadline(next time.Time) bool {
 	if c.stream.closed {
 		return false
 	}
-	if next.After(c.giveUp) {
-		next = c.giveUp
+	if next.After(c.giveUpAt) {
+		next = c.giveUpAt
 	}
 	c.conn.SetWriteDeadline(next)
 	return true

@@ -21,7 +21,7 @@ func TestClientBeforeFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startStream(t)
 		publishJPEG(s, testJPEG(frameSize+1024, 1))
-		s.forget()
+		s.dropLatest()
 		v := newViewer(t, s, 0)
 		time.Sleep(time.Second)
 		publishJPEG(s, testJPEG(frameSize+1024, 2))
@@ -54,7 +54,7 @@ func TestStuckClient(t *testing.T) {
 		conn, far := net.Pipe() // takes a byte only when one is read
 		defer far.Close()
 		enter(t, s)
-		s.attend(conn, streamHead(false), 0)
+		s.addClient(conn, streamHead(false), 0)
 		for range 85 {
 			time.Sleep(100 * time.Millisecond)
 			publishJPEG(s, testJPEG(frameSize+1024, 1))
@@ -135,7 +135,7 @@ func TestSlowClientsTakeTurns(t *testing.T) {
 	isQueued = func(fd uintptr) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		if time.Since(begun) > maxTurn { // on a very busy machine
+		if time.Since(begun) > maxLinkTime { // on a very busy machine
 			looks = 0
 		}
 		if looks > 0 && fd != whose {
@@ -245,7 +245,7 @@ func TestCloseInsideFrame(t *testing.T) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		s.close(patience)
+		s.close(clientTimeout)
 	}()
 	eventually(t, "it is to go", func() bool {
 		s.mu.RLock()

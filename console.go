@@ -28,9 +28,9 @@ const (
 	// keys says what there are.
 	keys = "keys: q: quit, s: save a snapshot here, ?: help"
 
-	// maxLate is how much of the log waits while the terminal takes none, in
+	// maxPending is how much of the log waits while the terminal takes none, in
 	// bytes, roughly. What comes then is lost.
-	maxLate = 16 << 10
+	maxPending = 16 << 10
 )
 
 // A console is the terminal that porthole runs at: a line that shows the status,
@@ -52,16 +52,16 @@ type console struct {
 	signals chan os.Signal
 	saving  sync.Mutex // held while a snapshot is on its way
 
-	mu     sync.Mutex   // protects what follows
-	term   *term.Term   // nil while there is nothing to restore
-	out    int          // the terminal for writing without waiting, while there is term
-	before unix.Termios // what there is to restore
-	held   bool         // the terminal is set up for us, and shows the status
-	over   bool         // it is not to be taken again
-	text   string       // the status
-	shown  string       // what of it is on the screen
-	used   int          // columns of its line that were written to
-	late   []byte       // what is still to be written
+	mu          sync.Mutex   // protects what follows
+	term        *term.Term   // nil while there is nothing to restore
+	out         int          // the terminal for writing without waiting, while there is term
+	saved       unix.Termios // what there is to restore
+	active      bool         // the terminal is set up for us, and shows the status
+	released    bool         // it is not to be taken again
+	status      string       // the status
+	shown       string       // what of it is on the screen
+	columnsUsed int          // columns of its line that were written to
+	pending     []byte       // what is still to be written
 }
 
 // openConsole starts a console until ctx ends, if there is a terminal to have
@@ -77,7 +77,7 @@ func openConsole(ctx context.Context, background *sync.WaitGroup, v server, l *l
 	}
 	c := &console{server: v, log: l, quit: quit, signals: make(chan os.Signal, 4)}
 	signal.Notify(c.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH)
-	c.measure()
+	c.updateStatus()
 	if foreground() {
 		l.Print(keys)
 	}
@@ -92,23 +92,23 @@ func (c *console) run(ctx context.Context, background *sync.WaitGroup) {
 	defer signal.Stop(c.signals)
 	defer c.release()
 	pressed := make(chan struct{})
-	go notice(pressed)
+	go pollKeys(pressed)
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
 		ours := pressed
-		if !c.show() {
+		if !c.refresh() {
 			ours = nil
 		}
 		select {
 		case <-second.C:
-			c.measure()
+			c.updateStatus()
 		case <-ours:
 			for _, key := range c.read() {
-				c.obey(ctx, background, key)
+				c.handleKey(ctx, background, key)
 			}
 		case sig := <-c.signals:
-			if c.heed(sig) {
+			if c.handleSignal(sig) {
 				return
 			}
 		case <-ctx.Done():
@@ -117,11 +117,11 @@ func (c *console) run(ctx context.Context, background *sync.WaitGroup) {
 	}
 }
 
-// notice tells when keys are pressed. It only polls: who is blocked in a read
+// pollKeys tells when keys are pressed. It only polls: who is blocked in a read
 // when the program is stopped reads on when it is continued, in the background,
 // and is stopped for that. It ends with the program.
-func notice(pressed chan<- struct{}) {
-	for ready(0, unix.POLLIN, -1) {
+func pollKeys(pressed chan<- struct{}) {
+	for waitReady(0, unix.POLLIN, -1) {
 		pressed <- struct{}{}
 	}
 }
@@ -130,7 +130,7 @@ func notice(pressed chan<- struct{}) {
 func (c *console) read() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.held || !foreground() || !ready(0, unix.POLLIN, 0) {
+	if !c.active || !foreground() || !waitReady(0, unix.POLLIN, 0) {
 		return nil
 	}
 	pressed := make([]byte, 16)
@@ -138,8 +138,8 @@ func (c *console) read() []byte {
 	return pressed[:n]
 }
 
-// obey does what a key is for.
-func (c *console) obey(ctx context.Context, background *sync.WaitGroup, key byte) {
+// handleKey does what a key is for.
+func (c *console) handleKey(ctx context.Context, background *sync.WaitGroup, key byte) {
 	switch key {
 	case 'q':
 		c.quit()
@@ -155,8 +155,8 @@ func (c *console) obey(ctx context.Context, background *sync.WaitGroup, key byte
 	}
 }
 
-// heed does what a signal is for, and reports whether the program ends.
-func (c *console) heed(sig os.Signal) (ends bool) {
+// handleSignal does what a signal is for, and reports whether the program ends.
+func (c *console) handleSignal(sig os.Signal) (ends bool) {
 	switch sig {
 	case unix.SIGTSTP:
 		c.suspend()
@@ -166,7 +166,7 @@ func (c *console) heed(sig os.Signal) (ends bool) {
 	case unix.SIGCONT:
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.held, c.shown, c.used = false, "", 0 // others had the terminal meanwhile
+		c.active, c.shown, c.columnsUsed = false, "", 0 // others had the terminal meanwhile
 		return false
 	case unix.SIGHUP, unix.SIGQUIT:
 		c.release()
@@ -198,7 +198,7 @@ func (c *console) suspend() {
 func (c *console) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.over = true
+	c.released = true
 	c.restore()
 }
 
@@ -208,45 +208,45 @@ func (c *console) restore() {
 		return
 	}
 	if foreground() {
-		ready(c.out, unix.POLLOUT, 100) // 256 bytes that keep a serial console busy take 22 ms
-		c.paint("")
+		waitReady(c.out, unix.POLLOUT, 100) // 256 bytes that keep a serial console busy take 22 ms
+		c.draw("")
 		// Not Term.Restore: it waits until all output has been sent, which
 		// after Ctrl-S on a serial console is never (TCSETSF in tty_ioctl(4)).
-		termios.Tcsetattr(2, termios.TCSANOW, &c.before)
+		termios.Tcsetattr(2, termios.TCSANOW, &c.saved)
 	}
 	c.term.Close()
 	unix.Close(c.out)
-	c.term, c.held, c.shown, c.used = nil, false, "", 0
+	c.term, c.active, c.shown, c.columnsUsed = nil, false, "", 0
 }
 
-// show takes the terminal if it is ours and shows the status. It reports whether
+// refresh takes the terminal if it is ours and shows the status. It reports whether
 // the terminal is ours.
-func (c *console) show() bool {
+func (c *console) refresh() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over || !foreground() {
-		c.held, c.shown, c.used = false, "", 0
+	if c.released || !foreground() {
+		c.active, c.shown, c.columnsUsed = false, "", 0
 		return false
 	}
-	if !c.held && c.take() != nil {
+	if !c.active && c.acquire() != nil {
 		return false
 	}
 	c.flush()
-	if line := fit(c.text); (line != c.shown || c.used > columns()) && len(c.late) == 0 {
-		c.paint(line)
+	if line := fit(c.status); (line != c.shown || c.columnsUsed > columns()) && len(c.pending) == 0 {
+		c.draw(line)
 	}
 	return true
 }
 
-// take has keys come at once and unseen. If we were stopped by SIGSTOP, what
+// acquire has keys come at once and unseen. If we were stopped by SIGSTOP, what
 // the terminal was before is known already. mu is held.
-func (c *console) take() (err error) {
+func (c *console) acquire() (err error) {
 	if c.term != nil {
 		err = c.term.SetCbreak()
-		c.held = err == nil
+		c.active = err == nil
 		return err
 	}
-	if err = termios.Tcgetattr(2, &c.before); err != nil {
+	if err = termios.Tcgetattr(2, &c.saved); err != nil {
 		return err
 	}
 	if c.out, err = unix.Open("/dev/tty", unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
@@ -257,23 +257,23 @@ func (c *console) take() (err error) {
 		unix.Close(c.out)
 		return err
 	}
-	c.held = true
+	c.active = true
 	return nil
 }
 
-// paint replaces what is shown by line. Spaces and not an escape sequence cover
+// draw replaces what is shown by line. Spaces and not an escape sequence cover
 // the rest: every terminal knows these. mu is held.
 //
 // A terminal that became narrower may have made two lines of what is shown, or more.
 // As the cursor was left at the start, it is in the first of them then, and all from
 // there on is erased: ED, which every terminal that can be resized knows.
-func (c *console) paint(line string) {
-	if c.used > columns() {
-		c.late = append(c.late, "\r\x1b[J"...)
-		c.shown, c.used = "", 0
+func (c *console) draw(line string) {
+	if c.columnsUsed > columns() {
+		c.pending = append(c.pending, "\r\x1b[J"...)
+		c.shown, c.columnsUsed = "", 0
 	}
-	c.late = fmt.Appendf(c.late, "\r%-*s\r", len(c.shown), line)
-	c.used = max(c.used, len(line))
+	c.pending = fmt.Appendf(c.pending, "\r%-*s\r", len(c.shown), line)
+	c.columnsUsed = max(c.columnsUsed, len(line))
 	c.shown = line
 	c.flush()
 }
@@ -285,40 +285,40 @@ func (c *console) Write(line []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case !c.held || !foreground():
-		if c.over && !ready(2, unix.POLLOUT, 100) {
+	case !c.active || !foreground():
+		if c.released && !waitReady(2, unix.POLLOUT, 100) {
 			return len(line), nil // there is nobody to see it
 		}
-		os.Stderr.Write(c.late)
-		c.late = nil
+		os.Stderr.Write(c.pending)
+		c.pending = nil
 		return os.Stderr.Write(line)
-	case len(c.late) < maxLate:
+	case len(c.pending) < maxPending:
 		status := c.shown
-		c.paint("")
-		c.late = append(c.late, line...)
-		c.used = 0
-		c.paint(fit(status))
+		c.draw("")
+		c.pending = append(c.pending, line...)
+		c.columnsUsed = 0
+		c.draw(fit(status))
 	}
 	return len(line), nil
 }
 
 // flush writes what the terminal takes. mu is held.
 func (c *console) flush() {
-	for len(c.late) > 0 {
-		n, err := unix.Write(c.out, c.late)
+	for len(c.pending) > 0 {
+		n, err := unix.Write(c.out, c.pending)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
 			return // after Ctrl-S
 		}
-		c.late = c.late[n:]
+		c.pending = c.pending[n:]
 	}
 }
 
-// measure puts the status into words. What the clients get is reckoned from the
+// updateStatus puts the status into words. What the clients get is reckoned from the
 // frames of each one's last second, and the newest one's size.
-func (c *console) measure() {
+func (c *console) updateStatus() {
 	var size int
 	if f := c.stream.newest(); f != nil {
 		size = len(f.part)
@@ -326,7 +326,7 @@ func (c *console) measure() {
 	}
 	s := c.stream
 	s.mu.Lock()
-	s.tick(time.Now())
+	s.updateClock(time.Now())
 	s.rate.measure(s.clock.Load(), 3e6)
 	fps, clients, millihz := s.rate.hertz, len(s.clients), 0
 	for client := range s.clients {
@@ -334,7 +334,7 @@ func (c *console) measure() {
 	}
 	s.mu.Unlock()
 
-	st := c.keeper.state()
+	st := c.supervisor.currentStatus()
 	camera := st.Reason
 	if camera == "" && st.Name != "" {
 		camera = fmt.Sprintf("%s %dx%d %s", st.Name, st.Width, st.Height, st.Format)
@@ -342,7 +342,7 @@ func (c *console) measure() {
 	text := fmt.Sprintf("%s: %.1f fps, clients: %d, %.1f MB/s, %s", st.Mode, fps, clients, float64(millihz)*float64(size)/1e9, camera)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.text = text
+	c.status = text
 }
 
 // snapshot saves the next picture and says where, or why not.
@@ -358,16 +358,16 @@ func (c *console) snapshot(ctx context.Context) {
 
 // save writes the next picture to a file and returns its path.
 func (c *console) save(ctx context.Context) (string, error) {
-	if !c.stream.enter() {
-		return "", fmt.Errorf("%d viewers are watching already (see -max-clients)", c.stream.max)
+	if !c.stream.addViewer() {
+		return "", fmt.Errorf("%d viewers are watching already (see -max-clients)", c.stream.maxViewers)
 	}
-	defer c.stream.leave()
-	patience := c.snapshotPatience()
+	defer c.stream.removeViewer()
+	patience := c.snapshotTimeout()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	f, err := c.stream.fresh(ctx, time.Now())
+	f, err := c.stream.frameAfter(ctx, time.Now())
 	if err != nil {
-		return "", errors.New(c.excuse(patience))
+		return "", errors.New(c.whyNoPicture(patience))
 	}
 	defer f.release()
 	dir, err := os.Getwd()
@@ -424,9 +424,9 @@ func columns() int {
 	return 80 - 1
 }
 
-// ready waits until a file descriptor is ready for one of events, or has failed:
+// waitReady waits until a file descriptor is ready for one of events, or has failed:
 // for so many milliseconds, or with -1 without end.
-func ready(fd int, events int16, patience int) bool {
+func waitReady(fd int, events int16, patience int) bool {
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, patience)
 		if err != unix.EINTR {

@@ -47,7 +47,7 @@ func (f *feed) send(b []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last = time.Now()
-	if err := send(f.w, b); err != nil {
+	if err := sendBody(f.w, b); err != nil {
 		return err
 	}
 	return http.NewResponseController(f.w).Flush()
@@ -57,15 +57,15 @@ func (f *feed) send(b []byte) error {
 // that may be gone is sent text, which means nothing. The chunk of length 0 that ends
 // the feed needs patience too.
 func (f *feed) open(r *http.Request, text string) (ctx context.Context, end func()) {
-	ctx, stop := untilHungUp(r, func() error {
-		if f.silence() < objectAfter/2 {
+	ctx, stop := untilHangup(r, func() error {
+		if f.silence() < probeTimeout/2 {
 			return nil // much is sent, and will be
 		}
 		return f.send([]byte(text))
 	})
 	return ctx, func() {
 		stop()
-		extend(f.w)
+		extendDeadline(f.w)
 	}
 }
 
@@ -101,19 +101,19 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 		newFeed(w, kind)
 		return
 	}
-	if !e.enter() {
+	if !e.addReader() {
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, fmt.Sprintf("too many readers: %d have the events already (see -max-clients)", e.server.stream.max), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("too many readers: %d have the events already (see -max-clients)", e.server.stream.maxViewers), http.StatusServiceUnavailable)
 		return
 	}
-	defer e.leave()
+	defer e.removeReader()
 	f := newFeed(w, kind)
 	ctx, end := f.open(r, comment)
 	defer end()
 	ticker := time.NewTicker(eventSpacing)
 	defer ticker.Stop()
 
-	event, sent := e.newest()
+	event, sent := e.latest()
 	err := f.send(event)
 	for last := time.Now(); err == nil; {
 		select {
@@ -121,7 +121,7 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 		case <-ctx.Done():
 			return
 		}
-		event, number := e.newest()
+		event, number := e.latest()
 		switch {
 		case number != sent:
 			sent = number
@@ -135,27 +135,27 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// enter counts a reader in: false when there are too many.
-func (e *events) enter() bool {
+// addReader counts a reader in: false when there are too many.
+func (e *events) addReader() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.readers >= e.server.stream.max {
+	if e.readers >= e.server.stream.maxViewers {
 		return false
 	}
 	e.readers++
 	return true
 }
 
-// leave counts a reader out.
-func (e *events) leave() {
+// removeReader counts a reader out.
+func (e *events) removeReader() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.readers--
 }
 
-// newest returns the event that tells the state as of now, or nearly. Its number
+// latest returns the event that tells the state as of now, or nearly. Its number
 // is that of the one before if nothing has changed since.
-func (e *events) newest() (event []byte, number uint32) {
+func (e *events) latest() (event []byte, number uint32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -166,17 +166,17 @@ func (e *events) newest() (event []byte, number uint32) {
 	st := e.server.state()
 	text, _ := json.Marshal(st) // has no kind of value that could fail
 	e.event = fmt.Appendf(nil, "data: %s\n\n", text)
-	if still := st.still(); e.number == 0 || !reflect.DeepEqual(still, e.state) {
+	if still := st.withoutClocks(); e.number == 0 || !reflect.DeepEqual(still, e.state) {
 		e.state = still
 		e.number++
 	}
 	return e.event, e.number
 }
 
-// still returns the state without what is never twice the same. The list of
+// withoutClocks returns the state without what is never twice the same. The list of
 // clients has a clock for each of them, and as long as there are any, the totals
 // change too.
-func (st state) still() state {
+func (st state) withoutClocks() state {
 	st.Uptime, st.Time, st.List = 0, 0, nil
 	return st
 }

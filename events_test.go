@@ -45,7 +45,7 @@ func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name:
 
 // servePipes serves s and k to connections from dial, as serve does; end stops it
 // and reports whether all was finished in time.
-func servePipes(t *testing.T, s *stream, k *keeper) (dial func(request string) net.Conn, end func() error) {
+func servePipes(t *testing.T, s *stream, k *supervisor) (dial func(request string) net.Conn, end func() error) {
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -60,7 +60,7 @@ func servePipes(t *testing.T, s *stream, k *keeper) (dial func(request string) n
 	}
 	end = sync.OnceValue(func() error {
 		cancel()
-		short, cancel := context.WithTimeout(context.Background(), farewell)
+		short, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
 		return web.Shutdown(short)
 	})
@@ -163,7 +163,7 @@ const getEvents = "GET /events HTTP/1.1\r\nHost: test\r\n\r\n"
 // nothing but a comment now and then. The camera is not opened for that.
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, _ := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, _ := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		dial, _ := servePipes(t, k.stream, k)
 		start := time.Now()
 		r := readLines(t, dial(getEvents))
@@ -213,7 +213,7 @@ func TestEvents(t *testing.T) {
 // after the one before.
 func TestEventsTellChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, _ := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, _ := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		dial, _ := servePipes(t, k.stream, k)
 		r := readLines(t, dial(getEvents))
 		time.Sleep(300 * time.Millisecond)
@@ -256,8 +256,8 @@ func TestEventsTellChanges(t *testing.T) {
 func TestMaxReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startStream(t)
-		s.max = 2
-		dial, _ := servePipes(t, s, &keeper{stream: s})
+		s.maxViewers = 2
+		dial, _ := servePipes(t, s, &supervisor{stream: s})
 		enter(t, s) // viewers take no reader's place
 		enter(t, s)
 		first := dial(getEvents)
@@ -287,7 +287,7 @@ func TestStuckReaders(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := startStream(t)
-				dial, _ := servePipes(t, s, &keeper{stream: s})
+				dial, _ := servePipes(t, s, &supervisor{stream: s})
 				v := newViewer(t, s, 0)
 				before := runtime.NumGoroutine()
 				dial("GET " + path + " HTTP/1.1\r\nHost: test\r\n\r\n") // takes not even the header
@@ -321,9 +321,9 @@ func TestReadersAtTheEnd(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := startStream(t)
-				dial, end := servePipes(t, s, &keeper{stream: s})
+				dial, end := servePipes(t, s, &supervisor{stream: s})
 				r := readLines(t, dial("GET "+path+" HTTP/1.1\r\nHost: test\r\n\r\n"))
-				time.Sleep(patience + 3*time.Second)
+				time.Sleep(clientTimeout + 3*time.Second)
 				start := time.Now()
 				if err := end(); err != nil {
 					t.Errorf("after %v: %v, want all answers finished", time.Since(start), err)

@@ -30,10 +30,10 @@ func (v *server) serveFrames(w http.ResponseWriter, r *http.Request) {
 		newFeed(w, kind)
 		return
 	}
-	if !v.enter(w) {
+	if !v.addViewer(w) {
 		return
 	}
-	defer v.stream.leave()
+	defer v.stream.removeViewer()
 	f := newFeed(w, kind)
 	ctx, end := f.open(r, "\r\n") // who reads CSV skips empty lines
 	defer end()
@@ -62,7 +62,7 @@ func (s *stream) list(ctx context.Context, to *feed, rows uint64) {
 		before       time.Time // when the frame in the last row was captured
 		row          []byte
 	)
-	for err == nil && rows > 0 && s.waitTurn(ctx, &turn) {
+	for err == nil && rows > 0 && s.waitPublication(ctx, &turn) {
 		f := s.newest()
 		if f == nil {
 			continue

@@ -20,7 +20,7 @@ const getFrames = "GET /frames.csv HTTP/1.1\r\nHost: test\r\n\r\n"
 func TestFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startStream(t)
-		dial, _ := servePipes(t, s, &keeper{stream: s})
+		dial, _ := servePipes(t, s, &supervisor{stream: s})
 		r := readLines(t, dial(getFrames))
 		expect := func(want string) {
 			t.Helper()
@@ -46,7 +46,7 @@ func TestFrames(t *testing.T) {
 		expect("")
 		publishAt(s, []byte("\xff\xd8 another \xff\xd9"), true, first.Add(42*time.Microsecond))
 		expect("2,1700000001.000000,13,0.042\r\n")
-		s.forget()
+		s.dropLatest()
 		publishAt(s, []byte("\xff\xd8 late \xff\xd9"), true, first.Add(time.Hour))
 		expect("3,1700003600.999958,13,3599999.958\r\n") // with fill bytes
 		if got := s.state().Viewers; got != 1 {
@@ -59,7 +59,7 @@ func TestFrames(t *testing.T) {
 func TestFramesSkip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startStream(t)
-		dial, _ := servePipes(t, s, &keeper{stream: s})
+		dial, _ := servePipes(t, s, &supervisor{stream: s})
 		conn := dial(getFrames)
 		synctest.Wait()
 		start := time.Now()
@@ -83,7 +83,7 @@ func TestFramesSkip(t *testing.T) {
 // The table opens the camera, and lets go of it when its reader goes.
 func TestFramesOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, _ := startKeeper(t, "/dev/video0", "auto", 10*time.Second)
+		k, c, _ := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
 		dial, _ := servePipes(t, k.stream, k)
 		time.Sleep(time.Minute)
 		conn := dial(getFrames)
@@ -146,8 +146,8 @@ func TestFramesHead(t *testing.T) {
 
 // Nothing is allocated for a row, except by net/http.
 func TestRowAllocations(t *testing.T) {
-	f := newStream(1).blank()
-	f.seal(append(f.room(), picture1...), time.Now(), 1_000_000)
+	f := newStream(1).getFrame()
+	f.layOut(append(f.jpegBuffer(), picture1...), time.Now(), 1_000_000)
 	before := f.at.Add(-33 * time.Millisecond)
 	row := f.appendRow(nil, before)
 	if n := testing.AllocsPerRun(100, func() { row = f.appendRow(row[:0], before) }); n != 0 {

@@ -28,7 +28,7 @@ func serveOver(t *testing.T, network string) (s *stream, dial func(request strin
 		if err != nil {
 			t.Fatal(err)
 		}
-		web := newWebServer(t.Context(), newHandler(s, &keeper{stream: s}), nil)
+		web := newWebServer(t.Context(), newHandler(s, &supervisor{stream: s}), nil)
 		go web.Serve(l)
 		t.Cleanup(func() { web.Close() })
 	}
@@ -155,7 +155,7 @@ func TestHalfClosedEvents(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			s, dial := serveOver(t, network)
-			s.max = 1
+			s.maxViewers = 1
 			conn := dial(getEvents)
 			closeWrite(t, conn)
 			lines := bufio.NewReader(conn)
@@ -198,7 +198,7 @@ func TestTalkingClient(t *testing.T) {
 	if got := len(s.state().List); got != 2 {
 		t.Errorf("%d clients after a few bytes, want both", got)
 	}
-	talking.Write(make([]byte, 2*maxTalk))
+	talking.Write(make([]byte, 2*maxInput))
 	eventually(t, "it is dropped", func() bool { return len(s.state().List) == 1 })
 	publishJPEG(s, picture1)
 	checkAnswer(t, silent, "")
@@ -225,8 +225,8 @@ func TestSlowClient(t *testing.T) {
 		dropped time.Duration
 	}{
 		{3e6 / 8, 0}, // 17 s for the frame
-		{2 * leastRate, 0},
-		{leastRate / 2, 20 * time.Second},
+		{2 * minClientRate, 0},
+		{minClientRate / 2, 20 * time.Second},
 	} {
 		t.Run(fmt.Sprint(tt.rate), func(t *testing.T) {
 			for _, early := range []bool{true, false} { // or the frame comes before the client
@@ -238,7 +238,7 @@ func TestSlowClient(t *testing.T) {
 					}
 					conn, far := net.Pipe()
 					enter(t, s)
-					s.attend(conn, streamHead(false), 0)
+					s.addClient(conn, streamHead(false), 0)
 					ended := make(chan int)
 					go func() {
 						n, _ := slowly(far, tt.rate)
@@ -251,7 +251,7 @@ func TestSlowClient(t *testing.T) {
 					start := time.Now()
 					if tt.dropped > 0 {
 						<-ended
-						if took := time.Since(start); took < patience || took > tt.dropped+2*time.Second {
+						if took := time.Since(start); took < clientTimeout || took > tt.dropped+2*time.Second {
 							t.Errorf("it was dropped after %v, want %v", took, tt.dropped)
 						}
 						return
@@ -302,14 +302,14 @@ func TestSlowAnswers(t *testing.T) {
 		cut  bool
 	}{
 		{"/snapshot?max_age=1h", 1 << 20, 40_000, false}, // 26 s
-		{"/snapshot?max_age=1h", 1 << 20, leastRate, false},
+		{"/snapshot?max_age=1h", 1 << 20, minClientRate, false},
 		{"/snapshot?max_age=1h", 1 << 20, 1000, true},
 	} {
 		t.Run(fmt.Sprint(tt.path, " ", tt.rate), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := startStream(t)
 				publishJPEG(s, large)
-				dial, _ := servePipes(t, s, &keeper{stream: s})
+				dial, _ := servePipes(t, s, &supervisor{stream: s})
 				n, err := slowly(dial("GET "+tt.path+" HTTP/1.0\r\n\r\n"), tt.rate)
 				if n < tt.size != tt.cut {
 					t.Errorf("got %d bytes, error %v; want %d, cut %v", n, err, tt.size, tt.cut)
@@ -325,8 +325,8 @@ func TestLateSnapshot(t *testing.T) {
 	for _, comes := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			s := startStream(t)
-			k := &keeper{stream: s}
-			k.change(func(st *status) { st.FPS = 0.05 })
+			k := &supervisor{stream: s}
+			k.updateStatus(func(st *cameraStatus) { st.FPS = 0.05 })
 			dial, _ := servePipes(t, s, k)
 			conn := dial("GET /snapshot HTTP/1.0\r\n\r\n")
 			want := "503 Service Unavailable"

@@ -216,16 +216,16 @@ func testJPEG(n int, seed byte) []byte {
 
 // sent returns a JPEG as clients get it.
 func sent(jpeg []byte) []byte {
-	f := newStream(1).blank()
-	f.seal(append(f.room(), jpeg...), time.Now(), 1)
+	f := newStream(1).getFrame()
+	f.layOut(append(f.jpegBuffer(), jpeg...), time.Now(), 1)
 	return f.jpeg
 }
 
 // publishJPEG publishes a picture as the capture loop does.
 func publishJPEG(s *stream, jpeg []byte) {
-	f := s.blank()
-	f.good = true
-	s.publish(f, append(f.room(), jpeg...), time.Now())
+	f := s.getFrame()
+	f.settled = true
+	s.publish(f, append(f.jpegBuffer(), jpeg...), time.Now())
 }
 
 // eventually waits for something that other goroutines bring about.

@@ -15,9 +15,9 @@ import (
 var page []byte
 
 const (
-	// snapshotPatience is how long a snapshot may take, unless the camera is slow.
+	// minSnapshotTimeout is how long a snapshot may take, unless the camera is slow.
 	// OctoPrint waits as long.
-	snapshotPatience = 5 * time.Second
+	minSnapshotTimeout = 5 * time.Second
 
 	maxFPS = 120 // of ?fps=, frames per second
 
@@ -29,11 +29,11 @@ const (
 
 // server answers requests.
 type server struct {
-	stream *stream
-	keeper *keeper
+	stream     *stream
+	supervisor *supervisor
 }
 
-func newHandler(s *stream, k *keeper) http.Handler {
+func newHandler(s *stream, k *supervisor) http.Handler {
 	v := &server{s, k}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", v.root)
@@ -71,7 +71,7 @@ func (v *server) root(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 		w.Header().Set("Cache-Control", "no-cache")
-		send(w, page)
+		sendBody(w, page)
 	}
 }
 
@@ -90,16 +90,16 @@ func (v *server) serveStream(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	if !v.enter(w) {
+	if !v.addViewer(w) {
 		return
 	}
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		v.stream.leave()
+		v.stream.removeViewer()
 		http.Error(w, "the stream needs HTTP/1: "+err.Error(), http.StatusHTTPVersionNotSupported)
 		return
 	}
-	v.stream.attend(conn, streamHead(raw), spacing)
+	v.stream.addClient(conn, streamHead(raw), spacing)
 }
 
 // streamHeader is the header of the response that is the stream. Safari's fetch
@@ -140,13 +140,13 @@ func parseSpacing(fps string) (time.Duration, error) {
 	return min(interval(n), maxSpacing), nil
 }
 
-// enter counts a viewer in, or tells it that there is no room.
-func (v *server) enter(w http.ResponseWriter) bool {
-	if v.stream.enter() {
+// addViewer counts a viewer in, or tells it that there is no room.
+func (v *server) addViewer(w http.ResponseWriter) bool {
+	if v.stream.addViewer() {
 		return true
 	}
 	w.Header().Set("Retry-After", "5")
-	http.Error(w, fmt.Sprintf("too many viewers: %d are watching already (see -max-clients)", v.stream.max), http.StatusServiceUnavailable)
+	http.Error(w, fmt.Sprintf("too many viewers: %d are watching already (see -max-clients)", v.stream.maxViewers), http.StatusServiceUnavailable)
 	return false
 }
 
@@ -163,33 +163,33 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 		}
 		after = after.Add(-age)
 	}
-	if !v.enter(w) {
+	if !v.addViewer(w) {
 		return
 	}
-	defer v.stream.leave()
-	ctx, end := untilHungUp(r, func() error { return process(w, r) })
-	ctx, cancel := context.WithTimeout(ctx, v.snapshotPatience())
+	defer v.stream.removeViewer()
+	ctx, end := untilHangup(r, func() error { return sendProcessing(w, r) })
+	ctx, cancel := context.WithTimeout(ctx, v.snapshotTimeout())
 	defer cancel()
-	f, err := v.stream.fresh(ctx, after)
+	f, err := v.stream.frameAfter(ctx, after)
 	end()
 	if err != nil {
-		extend(w)
+		extendDeadline(w)
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, v.excuse(time.Since(start)), http.StatusServiceUnavailable)
+		http.Error(w, v.whyNoPicture(time.Since(start)), http.StatusServiceUnavailable)
 		return
 	}
 	defer f.release()
 	v.sendSnapshot(w, f)
 }
 
-// process tells a client that its answer takes time (102, RFC 2518, section 10.1).
+// sendProcessing tells a client that its answer takes time (102, RFC 2518, section 10.1).
 // HTTP/1.0 knows no way to say that: such a client is waited for, there or not, until
 // the snapshot comes or its time is over.
-func process(w http.ResponseWriter, r *http.Request) error {
+func sendProcessing(w http.ResponseWriter, r *http.Request) error {
 	if !r.ProtoAtLeast(1, 1) {
 		return nil
 	}
-	extend(w)
+	extendDeadline(w)
 	w.WriteHeader(http.StatusProcessing)
 	return nil
 }
@@ -201,19 +201,19 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
 	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
-	send(w, f.jpeg)
+	sendBody(w, f.jpeg)
 }
 
-// snapshotPatience returns how long a snapshot may take. A picture of a slow camera
+// snapshotTimeout returns how long a snapshot may take. A picture of a slow camera
 // is due within two of its intervals: as long as it promised, or took lately.
-func (v *server) snapshotPatience() time.Duration {
-	promised := min(interval(v.keeper.state().FPS), 30*time.Minute)
-	return max(snapshotPatience, 2*promised, 2*v.stream.lastInterval())
+func (v *server) snapshotTimeout() time.Duration {
+	promised := min(interval(v.supervisor.currentStatus().FPS), 30*time.Minute)
+	return max(minSnapshotTimeout, 2*promised, 2*v.stream.lastInterval())
 }
 
-// excuse says why there is no picture after so long.
-func (v *server) excuse(waited time.Duration) string {
-	if why := v.keeper.state().Reason; why != "" {
+// whyNoPicture says why there is no picture after so long.
+func (v *server) whyNoPicture(waited time.Duration) string {
+	if why := v.supervisor.currentStatus().Reason; why != "" {
 		return why
 	}
 	return fmt.Sprintf("no picture from the camera within %v", waited.Round(time.Second/10))
@@ -222,7 +222,7 @@ func (v *server) excuse(waited time.Duration) string {
 // serveHealth is for watchdogs: fine while frames come, and also while nobody
 // watches and the camera is released.
 func (v *server) serveHealth(w http.ResponseWriter, r *http.Request) {
-	switch st := v.keeper.state(); st.Mode {
+	switch st := v.supervisor.currentStatus(); st.Mode {
 	case modeLive, modeIdle:
 		fmt.Fprintln(w, st.Mode)
 	case modeLost:
@@ -235,7 +235,7 @@ func (v *server) serveHealth(w http.ResponseWriter, r *http.Request) {
 // state is what /state tells.
 type state struct {
 	Online bool `json:"online"` // frames come
-	status
+	cameraStatus
 	FPS     float32       `json:"fps_measured"`
 	Frames  uint64        `json:"frames_captured"`
 	Repeats uint64        `json:"frames_repeated"`
@@ -267,13 +267,13 @@ func sendJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	text, _ := json.MarshalIndent(value, "", "  ")
-	send(w, append(text, '\n'))
+	sendBody(w, append(text, '\n'))
 }
 
 // state returns what /state tells.
 func (v *server) state() state {
 	st := v.stream.state()
-	st.status = v.keeper.state()
+	st.cameraStatus = v.supervisor.currentStatus()
 	st.Online = st.Mode == modeLive
 	st.Version = version()
 	return st
@@ -284,7 +284,7 @@ func (s *stream) state() state {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tick(now)
+	s.updateClock(now)
 	s.rate.measure(s.clock.Load(), 3e6) // frames end it sooner, if they come
 	st := state{
 		FPS:     s.rate.hertz,

@@ -21,9 +21,9 @@ import (
 
 // publishAt publishes a picture as captured at a certain time.
 func publishAt(s *stream, jpeg []byte, good bool, at time.Time) {
-	f := s.blank()
-	f.good = good
-	s.publish(f, append(f.room(), jpeg...), at)
+	f := s.getFrame()
+	f.settled = good
+	s.publish(f, append(f.jpegBuffer(), jpeg...), at)
 }
 
 // dial sends a request over a connection of its own, which ends with the test.
@@ -375,8 +375,8 @@ func TestHealth(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.mode, func(t *testing.T) {
 			s := newStream(1)
-			k := &keeper{stream: s}
-			k.change(func(st *status) { st.Mode, st.Reason = tt.mode, tt.reason })
+			k := &supervisor{stream: s}
+			k.updateStatus(func(st *cameraStatus) { st.Mode, st.Reason = tt.mode, tt.reason })
 			w := httptest.NewRecorder()
 			newHandler(s, k).ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
 			if w.Code != tt.code || w.Body.String() != tt.body {

@@ -281,7 +281,7 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newStream(o.maxClients)
-	k := newKeeper(s, o.settings, o.idle, logger)
+	k := newSupervisor(s, o.settings, o.idle, logger)
 	var background sync.WaitGroup
 	release := func() {}
 	if startConsole != nil {
@@ -294,8 +294,8 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 	web := newWebServer(ctx, newHandler(s, k), logger)
 	background.Go(func() {
 		<-ctx.Done()
-		s.close(farewell)
-		short, cancel := context.WithTimeout(context.Background(), farewell)
+		s.close(closeGrace)
+		short, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
 		web.Shutdown(short)
 	})
@@ -314,7 +314,7 @@ func newWebServer(ctx context.Context, handler http.Handler, logger *log.Logger)
 		Handler:           handler,
 		ErrorLog:          logger,
 		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      patience, // until something is sent: see send
+		WriteTimeout:      clientTimeout, // until something is sent: see send
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -349,7 +349,7 @@ func cameraChoice() string {
 func awaitListener(ctx context.Context, address string, logger *log.Logger) (net.Listener, error) {
 	for said := false; ctx.Err() == nil; sleep(ctx, time.Second) {
 		l, err := listen(ctx, address)
-		if err == nil || !mayComeYet(err, address) && ctx.Err() == nil {
+		if err == nil || !mayAppear(err, address) && ctx.Err() == nil {
 			return l, err
 		}
 		if !said && ctx.Err() == nil {
@@ -360,8 +360,8 @@ func awaitListener(ctx context.Context, address string, logger *log.Logger) (net
 	return nil, nil
 }
 
-// mayComeYet reports whether to listen failed for want of an address.
-func mayComeYet(err error, address string) bool {
+// mayAppear reports whether to listen failed for want of an address.
+func mayAppear(err error, address string) bool {
 	host, _, _ := net.SplitHostPort(address)
 	var unknown *net.DNSError // also of a port's name
 	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.Name == host
@@ -375,7 +375,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	network, where := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, where = "unix", path
-		removeStale(path)
+		removeStaleSocket(path)
 	}
 	l, err := netListen(ctx, network, where)
 	switch {
@@ -391,9 +391,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes a unix socket that nobody listens on any more. Other
+// removeStaleSocket removes a unix socket that nobody listens on any more. Other
 // files refuse a connection too, and must not be lost.
-func removeStale(path string) {
+func removeStaleSocket(path string) {
 	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return
 	}

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// retryDoubtful is how soon a device is tried again that may be no camera, while
+// backOffInterval is how soon a device is tried again that may be no camera, while
 // no device comes or goes. To find out that it gives no picture takes a while.
-const retryDoubtful = 10 * time.Second
+const backOffInterval = 10 * time.Second
 
-// A source is a camera that is open and has given a picture.
-type source struct {
+// A openedCamera is a camera that is open and has given a picture.
+type openedCamera struct {
 	camera
-	driver  driver
-	change  uint32    // of what is wanted, as of its opening
-	settled time.Time // when its exposure is right
+	driver     driver
+	generation uint32    // of what is wanted, as of its opening
+	settled    time.Time // when its exposure is right
 
 	// The first picture, which is not published yet.
 	frame *frame
@@ -33,37 +33,37 @@ type candidate struct {
 	device string // "": the first that the driver has
 }
 
-// A doubt is about a device that was tried and may be no camera.
-type doubt struct {
-	err   error
-	until time.Time // when it is tried again
+// A failure is about a device that was tried and may be no camera.
+type failure struct {
+	err     error
+	retryAt time.Time // when it is tried again
 }
 
 // search tries whatever may be a camera until one gives a picture. It returns nil
 // when there is nobody to search for. Meanwhile viewers see that the camera is
 // lost or, as long as none was ever there, the emulated one.
-func (k *keeper) search(ctx context.Context) *source {
+func (sv *supervisor) search(ctx context.Context) *openedCamera {
 	emulated, stopEmulated := false, func() {}
 	defer func() { stopEmulated() }()
 	for {
-		likely, doubtful, missing := k.candidates()
-		found, err := k.tryEach(ctx, likely, missing)
+		likely, doubtful, missing := sv.candidates()
+		found, err := sv.tryEach(ctx, likely, missing)
 		if err != nil {
-			if standIn := k.mayStandIn(err); standIn && !emulated {
-				emulated, stopEmulated = true, k.startEmulated(ctx, err)
+			if standIn := sv.mayEmulate(err); standIn && !emulated {
+				emulated, stopEmulated = true, sv.startEmulated(ctx, err)
 			} else if !standIn {
 				stopEmulated()
 				emulated, stopEmulated = false, func() {}
-				k.showLost(err)
+				sv.showLost(err)
 			}
-			found, _ = k.tryEach(ctx, doubtful, nil)
+			found, _ = sv.tryEach(ctx, doubtful, nil)
 		}
 		if found != nil {
 			return found
 		}
-		if k.rest(ctx, emulated) {
+		if sv.waitRetry(ctx, emulated) {
 			stopEmulated()
-			k.release()
+			sv.setIdle()
 			return nil
 		}
 	}
@@ -72,12 +72,12 @@ func (k *keeper) search(ctx context.Context) *source {
 // candidates lists what is to be tried now: the likely ones, then those that are
 // doubtful. These must not keep a camera from coming back that is there. missing
 // says why there are none, or are no others.
-func (k *keeper) candidates() (likely, doubtful []candidate, missing error) {
+func (sv *supervisor) candidates() (likely, doubtful []candidate, missing error) {
 	var want settings
-	want, k.trying = k.wanted()
-	k.noteDevices()
+	want, sv.searchGeneration = sv.wanted()
+	sv.updateDevices()
 	for _, d := range drivers {
-		if !k.wants(d) {
+		if !sv.wants(d) {
 			continue
 		}
 		devices := []string{want.device()}
@@ -88,11 +88,11 @@ func (k *keeper) candidates() (likely, doubtful []candidate, missing error) {
 			}
 		}
 		for _, device := range devices {
-			doubt, known := k.doubts[device]
+			doubt, known := sv.failures[device]
 			switch {
 			case !known:
 				likely = append(likely, candidate{d, device})
-			case time.Now().After(doubt.until):
+			case time.Now().After(doubt.retryAt):
 				doubtful = append(doubtful, candidate{d, device})
 			}
 		}
@@ -100,10 +100,10 @@ func (k *keeper) candidates() (likely, doubtful []candidate, missing error) {
 	if missing == nil && len(likely) == 0 {
 		missing = errNoCamera
 	}
-	for _, doubt := range k.doubts {
-		missing = k.better(missing, doubt.err)
+	for _, doubt := range sv.failures {
+		missing = sv.moreHelpful(missing, doubt.err)
 	}
-	if k.real && slices.ContainsFunc(likely, func(c candidate) bool { return c.device == want.last.Device }) {
+	if sv.hadCamera && slices.ContainsFunc(likely, func(c candidate) bool { return c.device == want.last.Device }) {
 		doubtful = nil
 	}
 	return likely, doubtful, missing
@@ -111,41 +111,41 @@ func (k *keeper) candidates() (likely, doubtful []candidate, missing error) {
 
 // wants reports whether the wanted camera may be one of d's. The emulated one only
 // stands in, unless it was asked for.
-func (k *keeper) wants(d driver) bool {
-	if k.given.camera == "auto" || k.given.device() != "" {
+func (sv *supervisor) wants(d driver) bool {
+	if sv.initial.camera == "auto" || sv.initial.device() != "" {
 		return d.devices != nil
 	}
-	return k.given.camera == d.name
+	return sv.initial.camera == d.name
 }
 
-// noteDevices notes which devices there are, and forgets doubts about others.
-func (k *keeper) noteDevices() {
-	k.devices = allDevices()
-	for device := range k.doubts {
-		if !slices.Contains(k.devices, device) {
-			delete(k.doubts, device)
+// updateDevices notes which devices there are, and forgets doubts about others.
+func (sv *supervisor) updateDevices() {
+	sv.devices = allDevices()
+	for device := range sv.failures {
+		if !slices.Contains(sv.devices, device) {
+			delete(sv.failures, device)
 		}
 	}
 }
 
 // tryEach tries one candidate after the other. The error is the most helpful one,
 // missing among them; it is nil if the search is to begin again.
-func (k *keeper) tryEach(ctx context.Context, candidates []candidate, missing error) (*source, error) {
+func (sv *supervisor) tryEach(ctx context.Context, candidates []candidate, missing error) (*openedCamera, error) {
 	var reason error
 	for i, c := range candidates {
 		if i > 0 && c.isBeyond(candidates[i-1], reason) {
 			break
 		}
-		found, err := k.try(ctx, c)
+		found, err := sv.try(ctx, c)
 		switch {
 		case found != nil:
 			return found, nil
-		case ctx.Err() != nil || k.interrupted() || k.goBack(err):
+		case ctx.Err() != nil || sv.interrupted() || sv.revert(err):
 			return nil, nil
 		}
-		reason = k.better(reason, err)
+		reason = sv.moreHelpful(reason, err)
 	}
-	return nil, k.better(reason, missing)
+	return nil, sv.moreHelpful(reason, missing)
 }
 
 // isBeyond reports whether c is not to be tried after the candidate before it, which
@@ -155,17 +155,17 @@ func (c candidate) isBeyond(before candidate, reason error) bool {
 	return c.driver.name != before.driver.name && !maybeNoCamera(reason)
 }
 
-// better returns the more helpful of two errors: that of a camera, rather than that
+// moreHelpful returns the more helpful of two errors: that of a camera, rather than that
 // of something that may be none; and that one only until a camera was there. Of
 // drivers that have no camera the last says it best: it would have most.
-func (k *keeper) better(a, b error) error {
+func (sv *supervisor) moreHelpful(a, b error) error {
 	rank := func(err error) int {
 		switch {
 		case err == nil:
 			return 0
 		case !maybeNoCamera(err):
 			return 4
-		case !errors.Is(err, fs.ErrNotExist) && (!k.real || k.given.device() != ""):
+		case !errors.Is(err, fs.ErrNotExist) && (!sv.hadCamera || sv.initial.device() != ""):
 			return 3
 		case errors.Is(err, fs.ErrNotExist):
 			return 2
@@ -179,58 +179,58 @@ func (k *keeper) better(a, b error) error {
 }
 
 // try opens a candidate and waits for its first picture.
-func (k *keeper) try(ctx context.Context, c candidate) (*source, error) {
-	ctx, cancel := k.untilInterrupted(ctx)
+func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, error) {
+	ctx, cancel := sv.untilInterrupted(ctx)
 	defer cancel()
-	want, change := k.wanted()
+	want, change := sv.wanted()
 	cam, err := c.driver.open(c.device, want)
 	if err != nil {
-		k.doubt(c, err)
+		sv.backOff(c, err)
 		return nil, err
 	}
 	if t, ok := cam.(logSetter); ok {
-		t.setLog(k.hear)
+		t.setLog(sv.logOnce)
 	}
-	k.change(func(s *status) {
+	sv.updateStatus(func(s *cameraStatus) {
 		s.Opened++
 		if s.Mode == modeIdle || s.Mode == modeStarting {
 			s.Mode, s.cameraInfo = modeStarting, cam.Info()
 			s.Reason = cam.Info().label() + ": the camera is starting"
 		}
 	})
-	found := &source{camera: cam, driver: c.driver, change: change, settled: time.Now().Add(c.driver.settle)}
-	found.frame, found.jpeg, found.at, err = k.capture(ctx, cam)
+	found := &openedCamera{camera: cam, driver: c.driver, generation: change, settled: time.Now().Add(c.driver.settle)}
+	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, cam)
 	if err != nil {
 		cam.Close()
 		if ctx.Err() == nil {
-			k.doubt(c, err)
+			sv.backOff(c, err)
 		}
 		return nil, err
 	}
 	if found.at.After(found.settled) { // it was slow to start
 		found.settled = found.at.Add(c.driver.settle)
 	}
-	delete(k.doubts, c.device)
+	delete(sv.failures, c.device)
 	return found, nil
 }
 
-// doubt remembers a device that may be no camera, as its error leaves open. One
+// backOff remembers a device that may be no camera, as its error leaves open. One
 // that was asked for by its name, or has given pictures, is not in doubt.
-func (k *keeper) doubt(c candidate, err error) {
-	want, _ := k.wanted()
+func (sv *supervisor) backOff(c candidate, err error) {
+	want, _ := sv.wanted()
 	if maybeNoCamera(err) && c.device != "" && c.device != want.device() && c.device != want.last.Device {
-		k.doubts[c.device] = doubt{err, time.Now().Add(retryDoubtful)}
+		sv.failures[c.device] = failure{err, time.Now().Add(backOffInterval)}
 	}
 }
 
 // untilInterrupted returns a context that ends when there is a reason to begin
 // the search again.
-func (k *keeper) untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+func (sv *supervisor) untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		for !k.interrupted() {
-			if !sleep(ctx, lookEvery) {
+		for !sv.interrupted() {
+			if !sleep(ctx, devicePollInterval) {
 				return
 			}
 		}
@@ -244,46 +244,46 @@ func (k *keeper) untilInterrupted(ctx context.Context) (context.Context, context
 
 // interrupted reports whether a device came or went, nobody watches any more, or
 // something else is wanted than when the search began.
-func (k *keeper) interrupted() bool {
-	return k.devicesChanged() || k.trying != k.changes() || k.idle > 0 && k.stream.unattended() > k.idle
+func (sv *supervisor) interrupted() bool {
+	return sv.devicesChanged() || sv.searchGeneration != sv.currentGeneration() || sv.idle > 0 && sv.stream.idleTime() > sv.idle
 }
 
-// rest waits before the next round: for retryEvery, or until there is a reason not
+// waitRetry waits before the next round: for retryInterval, or until there is a reason not
 // to wait. It reports whether to give up, because nobody watches. Real cameras
 // that are not there do not come without a sign, so the emulated one may play.
-func (k *keeper) rest(ctx context.Context, emulated bool) (giveUp bool) {
-	pause, patience := retryEvery, time.Duration(0)
+func (sv *supervisor) waitRetry(ctx context.Context, emulated bool) (giveUp bool) {
+	pause, patience := retryInterval, time.Duration(0)
 	if emulated {
-		pause, patience = retryDoubtful, k.idle
+		pause, patience = backOffInterval, sv.idle
 	}
 	for end := time.Now().Add(pause); time.Now().Before(end); {
-		if k.idle > 0 && k.stream.unattended() > patience {
+		if sv.idle > 0 && sv.stream.idleTime() > patience {
 			return true
 		}
-		if k.interrupted() {
+		if sv.interrupted() {
 			return false
 		}
-		if !sleep(ctx, lookEvery) {
+		if !sleep(ctx, devicePollInterval) {
 			return true
 		}
 	}
 	return false
 }
 
-// mayStandIn reports whether the emulated camera is to be shown while err is what
+// mayEmulate reports whether the emulated camera is to be shown while err is what
 // is known of real ones.
-func (k *keeper) mayStandIn(err error) bool {
-	return k.given.camera == "auto" && !k.real && maybeNoCamera(err)
+func (sv *supervisor) mayEmulate(err error) bool {
+	return sv.initial.camera == "auto" && !sv.hadCamera && maybeNoCamera(err)
 }
 
 // startEmulated shows the emulated camera until it is stopped. Why no real one is
 // shown goes into the log.
-func (k *keeper) startEmulated(ctx context.Context, why error) (stop func()) {
+func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
 		for ctx.Err() == nil {
-			k.playEmulated(ctx, why)
+			sv.playEmulated(ctx, why)
 		}
 	})
 	return func() {
@@ -294,50 +294,50 @@ func (k *keeper) startEmulated(ctx context.Context, why error) (stop func()) {
 
 // playEmulated shows the emulated camera until ctx ends, or something else is
 // wanted of it.
-func (k *keeper) playEmulated(ctx context.Context, why error) {
-	want, change := k.wanted()
+func (sv *supervisor) playEmulated(ctx context.Context, why error) {
+	want, change := sv.wanted()
 	cam := newEmulatedCamera(want.fps)
 	defer cam.Close()
-	defer k.detach()
-	k.announceStandIn(cam, why)
-	for live := false; change == k.changes(); live = true {
-		f, jpeg, at, err := k.capture(ctx, cam)
+	defer sv.detach()
+	sv.logEmulated(cam, why)
+	for live := false; change == sv.currentGeneration(); live = true {
+		f, jpeg, at, err := sv.captureFrame(ctx, cam)
 		if err != nil {
 			return
 		}
-		f.good = true
-		k.stream.publish(f, jpeg, at)
+		f.settled = true
+		sv.stream.publish(f, jpeg, at)
 		if !live {
-			k.setLive(cam, change)
+			sv.setLive(cam, change)
 		}
 	}
 }
 
-func (k *keeper) announceStandIn(cam camera, why error) {
+func (sv *supervisor) logEmulated(cam camera, why error) {
 	line := "camera: " + cam.Info().String() + "; no real one was found"
 	if !errors.Is(why, fs.ErrNotExist) {
 		line += fmt.Sprintf(" (%v)", why)
 	}
-	k.say(line + ", one that is plugged in takes over")
+	sv.logChange(line + ", one that is plugged in takes over")
 }
 
-// goBack gives up a change by a viewer that the camera did not take, as err says,
+// revert gives up a change by a viewer that the camera did not take, as err says,
 // and reports whether there was one: to what worked before.
-func (k *keeper) goBack(err error) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.worked == nil || errors.Is(err, fs.ErrNotExist) {
+func (sv *supervisor) revert(err error) bool {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if sv.lastWorking == nil || errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	now := fmt.Sprintf("%dx%d", k.want.width, k.want.height)
-	if k.want.fps != k.worked.fps {
-		now += fmt.Sprintf(" at %v fps", k.want.fps)
+	now := fmt.Sprintf("%dx%d", sv.want.width, sv.want.height)
+	if sv.want.fps != sv.lastWorking.fps {
+		now += fmt.Sprintf(" at %v fps", sv.want.fps)
 	}
-	k.want.width, k.want.height = k.worked.width, k.worked.height
-	k.want.fps, k.want.quality = k.worked.fps, k.worked.quality
-	k.worked = nil
-	k.number++
-	k.refused = fmt.Sprintf("not %s: %v", now, err)
-	k.log.Printf("%s; back to what worked", k.refused)
+	sv.want.width, sv.want.height = sv.lastWorking.width, sv.lastWorking.height
+	sv.want.fps, sv.want.quality = sv.lastWorking.fps, sv.lastWorking.quality
+	sv.lastWorking = nil
+	sv.generation++
+	sv.refused = fmt.Sprintf("not %s: %v", now, err)
+	sv.log.Printf("%s; back to what worked", sv.refused)
 	return true
 }

@@ -17,9 +17,9 @@ import (
 // maxChange is more than any change takes, in bytes.
 const maxChange = 16 << 10
 
-// A change is what a viewer wants to be different, for all viewers: there is one
+// A settingsChange is what a viewer wants to be different, for all viewers: there is one
 // camera. What is nil stays as it is.
-type change struct {
+type settingsChange struct {
 	Size     *string        `json:"size"`
 	FPS      *float64       `json:"fps"`
 	Quality  *float64       `json:"quality"`  // a whole number, which 80.0 is, too
@@ -37,7 +37,7 @@ type settingsState struct {
 }
 
 func (v *server) serveSettings(w http.ResponseWriter, r *http.Request) {
-	sendJSON(w, v.keeper.settings())
+	sendJSON(w, v.supervisor.settings())
 }
 
 // changeSettings makes a change and answers as serveSettings does, or else says
@@ -50,10 +50,10 @@ func (v *server) changeSettings(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxChange)
 	c, err := readChange(r)
 	if err == nil {
-		err = v.keeper.apply(c)
+		err = v.supervisor.apply(c)
 	}
 	if err != nil {
-		extend(w) // some cameras take their time
+		extendDeadline(w) // some cameras take their time
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -100,7 +100,7 @@ func contentType(r *http.Request) string {
 
 // readChange reads a change, as JSON or as a form. In a form, what is not a
 // field of a change is a control.
-func readChange(r *http.Request) (c change, err error) {
+func readChange(r *http.Request) (c settingsChange, err error) {
 	switch contentType(r) {
 	case "application/json":
 		d := json.NewDecoder(r.Body)
@@ -118,7 +118,7 @@ func readChange(r *http.Request) (c change, err error) {
 			return c, fmt.Errorf("not a form: %w", err)
 		}
 		for name, values := range r.PostForm {
-			if err := c.field(name, values[0]); err != nil {
+			if err := c.setField(name, values[0]); err != nil {
 				return c, err
 			}
 		}
@@ -127,8 +127,8 @@ func readChange(r *http.Request) (c change, err error) {
 	return c, errors.New("settings must come as application/json or as a form")
 }
 
-// field takes over a field of a form.
-func (c *change) field(name, value string) error {
+// setField takes over a field of a form.
+func (c *settingsChange) setField(name, value string) error {
 	switch name {
 	case "size":
 		c.Size = &value
@@ -155,8 +155,8 @@ func (c *change) field(name, value string) error {
 	return nil
 }
 
-// set lists the controls of a change in the order of their names.
-func (c *change) set() ([]controlSetting, error) {
+// controlSettings lists the controls of a change in the order of their names.
+func (c *settingsChange) controlSettings() ([]controlSetting, error) {
 	var set []controlSetting
 	for name, value := range c.Controls {
 		switch value.(type) {
@@ -172,92 +172,92 @@ func (c *change) set() ([]controlSetting, error) {
 
 // settings returns what is set, and what could be. While the camera is closed
 // that is as it was when it was open last.
-func (k *keeper) settings() settingsState {
-	k.adjusting.Lock()
-	defer k.adjusting.Unlock()
-	k.lookAgain()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	s := settingsState{FPS: k.want.fps, Quality: k.want.quality, Refused: k.refused, choices: k.choices}
-	width, height := k.want.width, k.want.height
-	if granted := k.status.cameraInfo; granted.Width > 0 && k.granted == k.number {
+func (sv *supervisor) settings() settingsState {
+	sv.cameraMu.Lock()
+	defer sv.cameraMu.Unlock()
+	sv.refreshChoices()
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	s := settingsState{FPS: sv.want.fps, Quality: sv.want.quality, Refused: sv.refused, choices: sv.choices}
+	width, height := sv.want.width, sv.want.height
+	if granted := sv.status.cameraInfo; granted.Width > 0 && sv.statusGeneration == sv.generation {
 		width, height = granted.Width, granted.Height
 		s.FPS = granted.FPS
 	}
 	s.Size = fmt.Sprintf("%dx%d", width, height)
-	s.FPS = roundRate(cmp.Or(s.FPS, k.want.fps, 30))
+	s.FPS = roundRate(cmp.Or(s.FPS, sv.want.fps, 30))
 	s.Sizes = append([]string{}, s.Sizes...) // [] in JSON, not null
 	s.Rates = append([]float64{}, s.Rates...)
 	s.Controls = append([]controlState{}, s.Controls...)
 	return s
 }
 
-// lookAgain asks the camera for its choices, if it is open. adjusting is held.
-func (k *keeper) lookAgain() {
-	if k.current != nil {
-		k.choices = k.current.choices()
+// refreshChoices asks the camera for its choices, if it is open. adjusting is held.
+func (sv *supervisor) refreshChoices() {
+	if sv.current != nil {
+		sv.choices = sv.current.choices()
 	}
 }
 
 // apply makes a change, or says what is wrong with it.
-func (k *keeper) apply(c change) error {
-	k.adjusting.Lock()
-	defer k.adjusting.Unlock()
-	k.lookAgain()
-	want, _ := k.wanted()
+func (sv *supervisor) apply(c settingsChange) error {
+	sv.cameraMu.Lock()
+	defer sv.cameraMu.Unlock()
+	sv.refreshChoices()
+	want, _ := sv.wanted()
 	var reset []controlSetting
 	if c.Reset {
 		last, twin := want.last, want.twin
-		want, reset = k.given, k.defaults()
-		want.last, want.twin, want.set = last, twin, slices.Concat(reset, k.given.set)
+		want, reset = sv.initial, sv.defaults()
+		want.last, want.twin, want.set = last, twin, slices.Concat(reset, sv.initial.set)
 	}
-	if err := c.scale(&want, k.choices); err != nil {
+	if err := c.applyTo(&want, sv.choices); err != nil {
 		return err
 	}
-	set, err := c.set()
+	set, err := c.controlSettings()
 	if err != nil {
 		return err
 	}
-	if len(set) > 0 && k.choices.check == nil {
+	if len(set) > 0 && sv.choices.check == nil {
 		return errors.New("no camera has been open yet: it is not known what it lets be set")
 	}
 	if len(set) > 0 {
-		if err := k.choices.check(set); err != nil {
+		if err := sv.choices.check(set); err != nil {
 			return err
 		}
 	}
-	if k.current != nil {
+	if sv.current != nil {
 		for _, one := range reset {
-			k.current.setControls([]controlSetting{one}) // what an automatic mode has is not ours to reset
+			sv.current.setControls([]controlSetting{one}) // what an automatic mode has is not ours to reset
 		}
-		if err := k.current.setControls(set); err != nil {
+		if err := sv.current.setControls(set); err != nil {
 			return err
 		}
 	}
-	want.set = replaced(want.set, set)
-	k.install(want)
+	want.set = withControls(want.set, set)
+	sv.install(want)
 	return nil
 }
 
 // install has the camera be as wanted: at once, if it must be opened anew for that.
-func (k *keeper) install(want settings) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	old := k.want
-	k.want, k.refused = want, ""
+func (sv *supervisor) install(want settings) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	old := sv.want
+	sv.want, sv.refused = want, ""
 	if want.width != old.width || want.height != old.height || want.fps != old.fps || want.quality != old.quality {
-		k.number++
-		if k.worked == nil && old.last.Name != "" {
-			k.worked = &old
+		sv.generation++
+		if sv.lastWorking == nil && old.last.Name != "" {
+			sv.lastWorking = &old
 		}
 	}
 }
 
 // defaults lists what is to be set for the camera to be as it came: numbers first,
 // which an automatic mode would take over.
-func (k *keeper) defaults() []controlSetting {
+func (sv *supervisor) defaults() []controlSetting {
 	var numbers, modes []controlSetting
-	for _, d := range k.choices.Controls {
+	for _, d := range sv.choices.Controls {
 		one := controlSetting{d.Name, "default", true}
 		switch {
 		case d.ReadOnly || d.Default == nil || d.Value == *d.Default:
@@ -270,8 +270,8 @@ func (k *keeper) defaults() []controlSetting {
 	return append(numbers, modes...)
 }
 
-// scale puts the size, rate and quality of a change into want.
-func (c *change) scale(want *settings, ch choices) (err error) {
+// applyTo puts the size, rate and quality of a change into want.
+func (c *settingsChange) applyTo(want *settings, ch choices) (err error) {
 	if c.Size != nil {
 		want.width, want.height, err = parseSize(*c.Size)
 		if err != nil {
@@ -317,9 +317,9 @@ func nearestRate(rates []float64, fps float64) (float64, error) {
 	return nearest, nil
 }
 
-// replaced returns all settings with new ones in place of those of the same
+// withControls returns all settings with new ones in place of those of the same
 // control.
-func replaced(all, with []controlSetting) []controlSetting {
+func withControls(all, with []controlSetting) []controlSetting {
 	for _, one := range with {
 		same := func(s controlSetting) bool { return s.name == one.name }
 		all = append(slices.DeleteFunc(slices.Clone(all), same), one)

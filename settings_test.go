@@ -82,19 +82,19 @@ func (c *knobCamera) setControls(set []controlSetting) error {
 	return nil
 }
 
-// startKnobs runs a keeper of a knobCamera.
-func startKnobs(t *testing.T) (k *keeper, c *knobCamera, send func(body string) string) {
+// startKnobs runs a supervisor of a knobCamera.
+func startKnobs(t *testing.T) (k *supervisor, c *knobCamera, send func(body string) string) {
 	c = &knobCamera{values: map[string]int64{"brightness": 128, "gain": 1}}
-	k, c.fakeCamera, _ = startKeeper(t, "", "auto", time.Second)
+	k, c.fakeCamera, _ = startSupervisor(t, "", "auto", time.Second)
 	drivers[0].open = c.open
 	c.set("/dev/video0", nil, nil)
-	time.Sleep(2 * lookEvery)
+	time.Sleep(2 * devicePollInterval)
 	return k, c, sender(k)
 }
 
 // sender returns a function that sends a change, in JSON or as a form, and returns the
 // answer.
-func sender(k *keeper) func(body string) string {
+func sender(k *supervisor) func(body string) string {
 	handler := newHandler(k.stream, k)
 	return func(body string) string {
 		r := httptest.NewRequest("POST", "/settings", strings.NewReader(body))
@@ -109,8 +109,8 @@ func sender(k *keeper) func(body string) string {
 }
 
 // summary is what matters of the settings, in short.
-func (k *keeper) summary() string {
-	s := k.settings()
+func (sv *supervisor) summary() string {
+	s := sv.settings()
 	text := fmt.Sprintf("%s %v fps quality %d", s.Size, s.FPS, s.Quality)
 	for _, d := range s.Controls {
 		text += fmt.Sprintf(" %s=%d", d.Name, d.Value)
@@ -207,7 +207,7 @@ func TestSettingsWhileReleased(t *testing.T) {
 		k, c, send := startKnobs(t)
 		newViewer(t, k.stream, 0).conn.Close()
 		time.Sleep(5 * time.Second)
-		if got := k.state().Mode; got != modeIdle {
+		if got := k.currentStatus().Mode; got != modeIdle {
 			t.Fatalf("the camera is %s, want %s", got, modeIdle)
 		}
 		for _, body := range []string{`{"controls":{"brightness":7}}`, "size=320x240"} {
@@ -303,7 +303,7 @@ func TestWhoMayChangeSettings(t *testing.T) {
 		{"another page in Caddy", "board.local", other, form, "X-Forwarded-Host: board.local", false},
 		{"another page in Apache", nginx, other, form, "X-Forwarded-Host: board.local", false},
 	}
-	handler := newHandler(newStream(1), &keeper{})
+	handler := newHandler(newStream(1), &supervisor{})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			body := "quality=1000" // wrong, so that it changes nothing
@@ -338,7 +338,7 @@ func TestNoPreflightAllowed(t *testing.T) {
 	r.Header.Set("Access-Control-Request-Method", "POST")
 	r.Header.Set("Access-Control-Request-Headers", "content-type")
 	w := httptest.NewRecorder()
-	newHandler(newStream(1), &keeper{}).ServeHTTP(w, r)
+	newHandler(newStream(1), &supervisor{}).ServeHTTP(w, r)
 	for name := range w.Header() {
 		if strings.HasPrefix(name, "Access-Control-") {
 			t.Errorf("got %s: %s, want no such header", name, w.Header().Get(name))

@@ -45,7 +45,7 @@ func TestSnapshotPatience(t *testing.T) {
 	const none = "no picture from the camera within 5s\n"
 	tests := []struct {
 		name, path string
-		reason     string        // the keeper's, that the camera is lost
+		reason     string        // the supervisor's, that the camera is lost
 		age        time.Duration // of the newest picture
 		good       bool          // that it is no "camera lost"
 		code       int
@@ -63,8 +63,8 @@ func TestSnapshotPatience(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStream(1)
-				k := &keeper{stream: s}
-				k.change(func(st *status) { st.Reason = tt.reason })
+				k := &supervisor{stream: s}
+				k.updateStatus(func(st *cameraStatus) { st.Reason = tt.reason })
 				publishAt(s, picture1, tt.good, time.Now())
 				time.Sleep(tt.age)
 				start := time.Now()
@@ -108,12 +108,12 @@ func TestSnapshotOfSlowCamera(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStream(1)
-				k := &keeper{stream: s}
-				k.change(func(st *status) { st.FPS = tt.granted })
+				k := &supervisor{stream: s}
+				k.updateStatus(func(st *cameraStatus) { st.FPS = tt.granted })
 				if tt.measured > 0 {
 					publishAt(s, picture1, true, time.Now().Add(-tt.measured))
 					publishAt(s, picture1, true, time.Now())
-					s.forget()
+					s.dropLatest()
 				}
 				timer := time.AfterFunc(tt.comes, func() { publishJPEG(s, picture2) })
 				defer timer.Stop()
@@ -134,7 +134,7 @@ func TestGiveUp(t *testing.T) {
 		s := newStream(1)
 		ctx, cancel := context.WithCancel(t.Context())
 		request := httptest.NewRequestWithContext(ctx, "GET", "/snapshot", nil)
-		go newHandler(s, &keeper{stream: s}).ServeHTTP(httptest.NewRecorder(), request)
+		go newHandler(s, &supervisor{stream: s}).ServeHTTP(httptest.NewRecorder(), request)
 		synctest.Wait()
 		if got := s.state().Viewers; got != 1 {
 			t.Errorf("got %d viewers while one waits, want 1", got)

@@ -57,7 +57,7 @@ func limitUnsentSocket(fd uintptr) {
 // not after a quarter of an hour. Write deadlines do not notice an end that is
 // gone without a word, as long as all fits into the socket's buffer.
 func limitSilenceSocket(fd uintptr) {
-	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
+	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(clientTimeout.Milliseconds()))
 }
 
 // isSocketHungUp asks with poll(2). Of a unix socket the kernel knows at once that its

@@ -52,20 +52,20 @@ const (
 // Clients share it, and nothing but turn changes while anyone holds it.
 // The last holder's release puts it back among the stream's free frames.
 type frame struct {
-	stream *stream
-	part   []byte    // all of the above
-	jpeg   []byte    // the picture alone, inside part
-	buf    []byte    // what part and jpeg lie in
-	at     time.Time // when the camera captured it
-	number uint32    // of the capture; a repeat keeps it
-	good   bool      // comes from a camera whose exposure has settled
+	stream  *stream
+	part    []byte    // all of the above
+	jpeg    []byte    // the picture alone, inside part
+	buf     []byte    // what part and jpeg lie in
+	at      time.Time // when the camera captured it
+	number  uint32    // of the capture; a repeat keeps it
+	settled bool      // comes from a camera whose exposure has settled
 
 	refs atomic.Int32  // holders; 0 while free or being filled
-	turn atomic.Uint32 // of the publication that sent it last
+	seq  atomic.Uint32 // of the publication that sent it last
 }
 
-// seal lays out the part around jpeg, which was appended to f.room().
-func (f *frame) seal(jpeg []byte, at time.Time, number uint32) {
+// layOut lays out the part around jpeg, which was appended to f.room().
+func (f *frame) layOut(jpeg []byte, at time.Time, number uint32) {
 	jpeg = fillJPEG(jpeg, -(len(jpeg)+len(boundary))&(wordSize-1))
 	var room [headerRoom]byte
 	h := append(room[:0], "Content-Type: image/jpeg\r\nContent-Length: "...)
@@ -95,15 +95,15 @@ func appendAligned(h []byte, number uint32) []byte {
 	return append(h, digits...)
 }
 
-// room is where the camera appends the JPEG: the frame's buffer, empty but
+// jpegBuffer is where the camera appends the JPEG: the frame's buffer, empty but
 // for the place of the header.
-func (f *frame) room() []byte {
+func (f *frame) jpegBuffer() []byte {
 	return f.buf[:headerRoom]
 }
 
-// hold takes a reference, unless the frame has none: then it was replaced and
+// acquire takes a reference, unless the frame has none: then it was replaced and
 // let go since the caller looked.
-func (f *frame) hold() bool {
+func (f *frame) acquire() bool {
 	for {
 		n := f.refs.Load()
 		if n == 0 {
@@ -118,7 +118,7 @@ func (f *frame) hold() bool {
 // release gives a reference back.
 func (f *frame) release() {
 	if f.refs.Add(-1) == 0 {
-		f.stream.recycle(f)
+		f.stream.putFrame(f)
 	}
 }
 
@@ -140,30 +140,30 @@ type stream struct {
 	latest atomic.Pointer[frame] // the newest, nil without one
 	clock  atomic.Uint32         // microseconds, as of the last publication
 
-	start time.Time // what clock counts from
-	max   int       // viewers at a time
+	start      time.Time // what clock counts from
+	maxViewers int       // viewers at a time
 
 	// mu is written by whoever publishes, joins or leaves, and only read
 	// locked by those who wait: N woken clients do not queue for it.
-	mu        sync.RWMutex
-	cond      sync.Cond     // L is mu.RLocker(): a publication, or a viewer more or less
-	turn      uint32        // counts publications: repeats too, and the end
-	number    uint32        // of the newest capture
-	interval  time.Duration // between the last two good ones in a row
-	repeatAt  time.Time
-	viewers   int       // clients, readers of the table and those who wait for a snapshot
-	left      time.Time // when the last viewer left
-	closed    bool
-	clients   map[*client]struct{}
-	couriers  []*courier
-	totals    totals
-	rate      rate // of captured frames
-	departing sync.WaitGroup
+	mu           sync.RWMutex
+	cond         sync.Cond     // L is mu.RLocker(): a publication, or a viewer more or less
+	seq          uint32        // counts publications: repeats too, and the end
+	number       uint32        // of the newest capture
+	interval     time.Duration // between the last two good ones in a row
+	repeatAt     time.Time
+	viewers      int       // clients, readers of the table and those who wait for a snapshot
+	idleSince    time.Time // when the last viewer left
+	closed       bool
+	clients      map[*client]struct{}
+	broadcasters []*broadcaster
+	totals       totals
+	rate         rate // of captured frames
+	clientGroup  sync.WaitGroup
 
 	link sync.Mutex // held while a slow client's frame leaves the board
 
-	pool sync.Mutex // protects free
-	free []*frame
+	freeMu sync.Mutex // protects free
+	free   []*frame
 }
 
 // totals count since the start.
@@ -177,23 +177,23 @@ type totals struct {
 
 func newStream(maxViewers int) *stream {
 	s := &stream{
-		start:   time.Now(),
-		max:     maxViewers,
-		clients: make(map[*client]struct{}),
-		free:    make([]*frame, 0, maxFree),
+		start:      time.Now(),
+		maxViewers: maxViewers,
+		clients:    make(map[*client]struct{}),
+		free:       make([]*frame, 0, maxFree),
 	}
 	s.cond.L = s.mu.RLocker()
 	for range runtime.GOMAXPROCS(0) {
-		s.couriers = append(s.couriers, &courier{stream: s})
+		s.broadcasters = append(s.broadcasters, &broadcaster{stream: s})
 	}
 	return s
 }
 
-// blank returns a frame to be filled by the camera, and then published or
+// getFrame returns a frame to be filled by the camera, and then published or
 // recycled.
-func (s *stream) blank() *frame {
-	s.pool.Lock()
-	defer s.pool.Unlock()
+func (s *stream) getFrame() *frame {
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
 	if n := len(s.free); n > 0 {
 		f := s.free[n-1]
 		s.free = s.free[:n-1]
@@ -202,10 +202,10 @@ func (s *stream) blank() *frame {
 	return &frame{stream: s, buf: make([]byte, headerRoom, 32<<10)}
 }
 
-// recycle keeps a frame that nobody holds for its next use.
-func (s *stream) recycle(f *frame) {
-	s.pool.Lock()
-	defer s.pool.Unlock()
+// putFrame keeps a frame that nobody holds for its next use.
+func (s *stream) putFrame(f *frame) {
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
 	if len(s.free) < maxFree {
 		s.free = append(s.free, f)
 	}
@@ -216,17 +216,17 @@ func (s *stream) publish(f *frame, jpeg []byte, at time.Time) {
 	now := time.Now()
 	s.mu.Lock()
 	s.number++
-	s.turn++
-	f.seal(jpeg, at, s.number)
-	f.turn.Store(s.turn)
+	s.seq++
+	f.layOut(jpeg, at, s.number)
+	f.seq.Store(s.seq)
 	f.refs.Store(1) // the stream's own
 	old := s.latest.Swap(f)
-	s.tick(now)
+	s.updateClock(now)
 	s.repeatAt = now.Add(repeatSoon)
-	if f.good {
+	if f.settled {
 		s.totals.frames++
 		s.rate.count(s.clock.Load())
-		if old != nil && old.good {
+		if old != nil && old.settled {
 			s.interval = at.Sub(old.at)
 		}
 	}
@@ -243,7 +243,7 @@ func (s *stream) repeat(ctx context.Context) {
 	defer context.AfterFunc(ctx, s.wake)()
 	timer := time.NewTimer(repeatSoon)
 	defer timer.Stop()
-	for s.attended(ctx) {
+	for s.waitViewer(ctx) {
 		// A new frame moves repeatAt without a word, so look often enough.
 		timer.Reset(min(s.repeatIfDue(), repeatSoon))
 		select {
@@ -261,29 +261,29 @@ func (s *stream) repeatIfDue() time.Duration {
 	if wait := s.repeatAt.Sub(now); wait > 0 {
 		return wait
 	}
-	s.turn++
+	s.seq++
 	if f := s.latest.Load(); f != nil {
-		f.turn.Store(s.turn)
+		f.seq.Store(s.seq)
 		s.totals.repeats++
 	}
-	s.tick(now)
+	s.updateClock(now)
 	s.repeatAt = now.Add(repeatLater)
 	s.cond.Broadcast()
 	return repeatLater
 }
 
-// pulse wakes all clients, without a new frame or a repeated one.
-func (s *stream) pulse() {
+// wakeClients wakes all clients, without a new frame or a repeated one.
+func (s *stream) wakeClients() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turn++
-	s.tick(time.Now())
+	s.seq++
+	s.updateClock(time.Now())
 	s.cond.Broadcast()
 }
 
-// tick sets the clock that clients go by: to ask the system for the time is a
+// updateClock sets the clock that clients go by: to ask the system for the time is a
 // system call on ARMv6, too dear for each client and frame. mu is held.
-func (s *stream) tick(now time.Time) {
+func (s *stream) updateClock(now time.Time) {
 	s.clock.Store(uint32(now.Sub(s.start).Microseconds()))
 }
 
@@ -292,7 +292,7 @@ func (s *stream) tick(now time.Time) {
 func (s *stream) newest() *frame {
 	for {
 		f := s.latest.Load()
-		if f == nil || f.hold() {
+		if f == nil || f.acquire() {
 			return f
 		}
 	}
@@ -306,8 +306,8 @@ func (s *stream) lastInterval() time.Duration {
 	return s.interval
 }
 
-// forget drops the newest frame: it would be old news for the next viewer.
-func (s *stream) forget() {
+// dropLatest drops the newest frame: it would be old news for the next viewer.
+func (s *stream) dropLatest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rate = rate{}
@@ -316,17 +316,17 @@ func (s *stream) forget() {
 	}
 }
 
-// fresh waits for a good frame captured after t, or for the end of ctx, and
+// frameAfter waits for a good frame captured after t, or for the end of ctx, and
 // returns it held.
-func (s *stream) fresh(ctx context.Context, t time.Time) (*frame, error) {
+func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
 	defer context.AfterFunc(ctx, s.wake)()
 	var turn uint32
-	for s.waitTurn(ctx, &turn) {
+	for s.waitPublication(ctx, &turn) {
 		f := s.newest()
 		if f == nil {
 			continue
 		}
-		if f.good && f.at.After(t) {
+		if f.settled && f.at.After(t) {
 			return f, nil
 		}
 		f.release()
@@ -334,21 +334,21 @@ func (s *stream) fresh(ctx context.Context, t time.Time) (*frame, error) {
 	return nil, ctx.Err()
 }
 
-// waitTurn waits for a publication after turn and notes it there. The caller
+// waitPublication waits for a publication after turn and notes it there. The caller
 // wakes the stream when ctx ends; then it is false.
-func (s *stream) waitTurn(ctx context.Context, turn *uint32) bool {
+func (s *stream) waitPublication(ctx context.Context, turn *uint32) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for s.turn == *turn && ctx.Err() == nil {
+	for s.seq == *turn && ctx.Err() == nil {
 		s.cond.Wait()
 	}
-	*turn = s.turn
+	*turn = s.seq
 	return ctx.Err() == nil
 }
 
-// attended waits for a viewer. It is false when ctx ends, if the caller wakes
+// waitViewer waits for a viewer. It is false when ctx ends, if the caller wakes
 // the stream then.
-func (s *stream) attended(ctx context.Context) bool {
+func (s *stream) waitViewer(ctx context.Context) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for s.viewers == 0 && ctx.Err() == nil {
@@ -357,14 +357,14 @@ func (s *stream) attended(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// unattended returns for how long nobody has been watching.
-func (s *stream) unattended() time.Duration {
+// idleTime returns for how long nobody has been watching.
+func (s *stream) idleTime() time.Duration {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.viewers > 0 {
 		return 0
 	}
-	return time.Since(s.left)
+	return time.Since(s.idleSince)
 }
 
 // wake lets everyone who waits look again. It takes the lock so as not to
@@ -375,16 +375,16 @@ func (s *stream) wake() {
 	s.cond.Broadcast()
 }
 
-// enter counts a viewer in: false when the house is full or closed.
-func (s *stream) enter() bool {
+// addViewer counts a viewer in: false when the house is full or closed.
+func (s *stream) addViewer() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.viewers >= s.max {
+	if s.closed || s.viewers >= s.maxViewers {
 		return false
 	}
 	s.viewers++
 	now := time.Now()
-	s.tick(now)
+	s.updateClock(now)
 	if soon := now.Add(repeatSoon); soon.Before(s.repeatAt) {
 		s.repeatAt = soon // for the first picture of the one who came
 	}
@@ -394,12 +394,12 @@ func (s *stream) enter() bool {
 	return true
 }
 
-// leave counts a viewer out.
-func (s *stream) leave() {
+// removeViewer counts a viewer out.
+func (s *stream) removeViewer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.viewers--
-	s.left = time.Now()
+	s.idleSince = time.Now()
 }
 
 // close ends every client, each after the frame it is being sent if that
@@ -407,14 +407,14 @@ func (s *stream) leave() {
 func (s *stream) close(grace time.Duration) {
 	s.mu.Lock()
 	s.closed = true
-	s.turn++
+	s.seq++
 	for c := range s.clients {
 		c.state.Store(stateGone)
 		c.conn.SetWriteDeadline(time.Now().Add(grace))
 	}
 	s.cond.Broadcast()
 	s.mu.Unlock()
-	s.departing.Wait()
+	s.clientGroup.Wait()
 }
 
 // rate measures how often something happens, over about a second.

@@ -68,12 +68,12 @@ func TestFullSocket(t *testing.T) {
 		return slices.ContainsFunc(s.state().List, func(c clientState) bool { return c.Sent+100 < published })
 	})
 	start, frames := time.Now(), len(v.received())
-	for len(s.state().List) == 2 && time.Since(start) < 3*patience {
+	for len(s.state().List) == 2 && time.Since(start) < 3*clientTimeout {
 		publishJPEG(s, jpeg)
 		time.Sleep(20 * time.Millisecond)
 	}
-	if took := time.Since(start); took < patience/2 || took >= 3*patience {
-		t.Errorf("the stuck client was dropped after %v, want %v", took, patience)
+	if took := time.Since(start); took < clientTimeout/2 || took >= 3*clientTimeout {
+		t.Errorf("the stuck client was dropped after %v, want %v", took, clientTimeout)
 	}
 	if got := len(v.received()) - frames; got < 100 {
 		t.Errorf("the good client got %d frames meanwhile", got)

@@ -68,8 +68,8 @@ func TestPartsAreAligned(t *testing.T) {
 	s := newStream(1)
 	for _, number := range []uint32{1, 42, 999, 4096, math.MaxUint32} {
 		for more := range 8 {
-			f := s.blank()
-			f.seal(append(f.room(), testJPEG(frameSize+1024+more, 1)...), time.Now(), number)
+			f := s.getFrame()
+			f.layOut(append(f.jpegBuffer(), testJPEG(frameSize+1024+more, 1)...), time.Now(), number)
 			start := uintptr(unsafe.Pointer(unsafe.SliceData(f.part)))
 			if start%wordSize != 0 || len(f.part)%wordSize != 0 {
 				t.Errorf("frame %d, %d bytes: begins at %#x and has %d bytes, want multiples of %d", number, len(f.jpeg), start, len(f.part), wordSize)
@@ -77,7 +77,7 @@ func TestPartsAreAligned(t *testing.T) {
 			if added := len(f.jpeg) - (frameSize + 1024 + more); added < 0 || added >= wordSize {
 				t.Errorf("%d bytes more than the picture has", added)
 			}
-			s.recycle(f)
+			s.putFrame(f)
 		}
 	}
 }
@@ -146,9 +146,9 @@ func TestFramesAreBounded(t *testing.T) {
 	jpeg := testJPEG(60_000, 1)
 	frames := make(map[*frame]bool)
 	for range 1000 {
-		f := s.blank()
+		f := s.getFrame()
 		frames[f] = true
-		s.publish(f, append(f.room(), jpeg...), time.Now())
+		s.publish(f, append(f.jpegBuffer(), jpeg...), time.Now())
 		time.Sleep(time.Millisecond)
 	}
 	if got, most := len(frames), clients+maxFree+2; got > most {
@@ -160,8 +160,8 @@ func TestFramesAreBounded(t *testing.T) {
 func framesAlive(s *stream) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pool.Lock()
-	defer s.pool.Unlock()
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
 	return len(s.clients) + len(s.free) + 1
 }
 
@@ -188,7 +188,7 @@ func TestClose(t *testing.T) {
 	if err := v.ended(); !errors.Is(err, io.EOF) {
 		t.Errorf("the stream ended with %v, want EOF behind a boundary", err)
 	}
-	if s.enter() {
+	if s.addViewer() {
 		t.Error("a viewer can enter a closed stream")
 	}
 }
@@ -264,7 +264,7 @@ func newViewer(t *testing.T, s *stream, spacing time.Duration) *viewer {
 	t.Helper()
 	near, far := net.Pipe()
 	enter(t, s)
-	s.attend(near, streamHead(false), spacing)
+	s.addClient(near, streamHead(false), spacing)
 	v := startViewer(t, far)
 	synctest.Wait()
 	return v
@@ -273,7 +273,7 @@ func newViewer(t *testing.T, s *stream, spacing time.Duration) *viewer {
 // enter counts a viewer in, as a request does.
 func enter(t *testing.T, s *stream) {
 	t.Helper()
-	if !s.enter() {
+	if !s.addViewer() {
 		t.Fatal("no room for a viewer")
 	}
 }

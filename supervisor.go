@@ -1,0 +1,357 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+//go:embed static/lost.jpg
+var lostPicture []byte
+
+const (
+	// A camera that could not be opened is tried again this soon, and at
+	// once when a device comes or goes. That costs next to nothing, and a
+	// camera that has stalled or is in use may be free at any time.
+	retryInterval = time.Second
+
+	// devicePollInterval is how often the list of devices is looked at by someone
+	// who waits for a camera.
+	devicePollInterval = 500 * time.Millisecond
+
+	// maxSeenLines is how many lines that cameras say are logged. Most are said
+	// at each start, and the same again.
+	maxSeenLines = 100
+)
+
+// stallAfter is how long a camera may go without a good picture: slow ones
+// get five of their intervals.
+func stallAfter(interval time.Duration) time.Duration {
+	return max(2*time.Second, 5*interval)
+}
+
+// interval returns the time between frames at a rate in frames per second; 0 if
+// that is not known.
+func interval(fps float64) time.Duration {
+	if fps <= 0 {
+		return 0
+	}
+	return time.Duration(min(1/fps, 3600) * float64(time.Second))
+}
+
+// A supervisor holds a camera open while somebody watches, and brings it back
+// when it was lost. What can be opened is not yet a camera; a camera is what has
+// given a picture: see search.go.
+type supervisor struct {
+	stream  *stream
+	initial settings      // by the flags
+	idle    time.Duration // from the last viewer to the release; 0: never
+	log     *log.Logger
+
+	devices          []string           // that there were when the search last looked
+	failures         map[string]failure // devices that may be no cameras
+	searchGeneration uint32             // the change that the search goes by
+	hadCamera        bool               // a camera with a device was seen: no more emulated ones
+	showsLost        bool               // the "camera lost" picture is the newest
+	lastLine         string             // the last line: only changes are logged
+
+	mu               sync.Mutex // protects these
+	status           cameraStatus
+	want             settings        // what is given, and what viewers made of it
+	generation       uint32          // counts changes of it that have the camera opened anew
+	statusGeneration uint32          // the change that status tells of
+	lastWorking      *settings       // before changes that the camera has yet to take; nil without
+	refused          string          // what viewers wanted and did not get, and why
+	seenLines        map[string]bool // lines from a talkative camera
+
+	cameraMu sync.Mutex   // protects these, and has current stay open
+	current  configurable // nil while none is open
+	choices  choices      // as of the last one that was
+}
+
+// cameraStatus is how the camera is.
+type cameraStatus struct {
+	cameraInfo
+	Mode    string `json:"mode"`             // one of those below
+	Reason  string `json:"reason,omitempty"` // why it is lost, or was when last seen
+	Damaged uint32 `json:"frames_damaged"`   // pictures that came and were dropped
+	Opened  uint32 `json:"times_opened"`
+}
+
+const (
+	modeIdle     = "idle" // nobody watches; the camera is released
+	modeStarting = "starting"
+	modeLive     = "live"
+	modeLost     = "lost"
+)
+
+func newSupervisor(s *stream, want settings, idle time.Duration, logger *log.Logger) *supervisor {
+	return &supervisor{
+		stream: s, initial: want, want: want, idle: idle, log: logger,
+		status: cameraStatus{Mode: modeIdle}, failures: map[string]failure{}, seenLines: map[string]bool{},
+	}
+}
+
+// run keeps the camera until ctx ends.
+func (sv *supervisor) run(ctx context.Context) {
+	defer context.AfterFunc(ctx, sv.stream.wake)()
+	if sv.idle > 0 {
+		sv.probe()
+	}
+	for sv.idle == 0 || sv.stream.waitViewer(ctx) {
+		sv.updateStatus(func(s *cameraStatus) {
+			if s.Mode == modeIdle {
+				s.Mode = modeStarting
+			}
+		})
+		if found := sv.search(ctx); found != nil {
+			if err := sv.capture(ctx, found); err != nil && ctx.Err() == nil {
+				sv.checkTwin(found.driver)
+				sv.showLost(err)
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// probe opens the camera and closes it again, to tell at the start what there is.
+func (sv *supervisor) probe() {
+	likely, _, missing := sv.candidates()
+	want, change := sv.wanted()
+	var why error
+	for i, c := range likely {
+		if i > 0 && c.isBeyond(likely[i-1], why) {
+			break
+		}
+		cam, err := c.driver.open(c.device, want)
+		if err == nil {
+			sv.logChange("camera: " + cam.Info().String())
+			sv.report(cam, change)
+			return
+		}
+		why = sv.moreHelpful(why, err)
+	}
+	why = sv.moreHelpful(why, missing)
+	if sv.mayEmulate(why) {
+		cam := newEmulatedCamera(want.fps)
+		sv.logEmulated(cam, why)
+		sv.report(cam, change)
+		return
+	}
+	sv.logChange(why.Error())
+	sv.updateStatus(func(s *cameraStatus) { s.Reason = why.Error() })
+}
+
+// report notes what a camera is and can do, and closes it.
+func (sv *supervisor) report(cam camera, change uint32) {
+	sv.updateStatus(func(s *cameraStatus) {
+		s.cameraInfo = cam.Info()
+		s.Opened++
+		sv.statusGeneration = change
+	})
+	sv.attach(cam)
+	sv.detach()
+	cam.Close()
+}
+
+// dropUnused takes out of memory what only the start needed. It is nil where
+// there is no way to do it: see memory_linux.go.
+var dropUnused func()
+
+// capture publishes the frames of a camera that was found, and closes it. It returns
+// nil when nobody watches any more, and when it is to be opened anew.
+func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
+	defer func() {
+		sv.detach()
+		found.Close()
+		debug.FreeOSMemory() // what it needed, nobody else may need for long
+	}()
+	for first := true; ; first = false {
+		found.frame.settled = !found.at.Before(found.settled)
+		sv.stream.publish(found.frame, found.jpeg, found.at)
+		if first {
+			sv.noteFound(found)
+		}
+		if sv.idle > 0 && sv.stream.idleTime() > sv.idle {
+			sv.setIdle()
+			return nil
+		}
+		if found.generation != sv.currentGeneration() {
+			return nil
+		}
+		var err error
+		if found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera); err != nil {
+			return err
+		}
+	}
+}
+
+// noteFound notes a camera that gives pictures: it is what is meant from now on.
+func (sv *supervisor) noteFound(found *openedCamera) {
+	real := found.driver.devices != nil
+	info := found.Info()
+	sv.hadCamera = sv.hadCamera || real
+	sv.mu.Lock()
+	if last := sv.want.last; real {
+		sv.want.twin = sv.want.twin && last.Name == info.Name && last.bus == info.bus
+		sv.want.last = info
+	}
+	if found.generation == sv.generation {
+		sv.lastWorking = nil
+	}
+	sv.mu.Unlock()
+	sv.checkTwin(found.driver)
+	sv.logChange("camera: " + info.String())
+	sv.setLive(found.camera, found.generation)
+	if dropUnused != nil {
+		dropUnused()
+	}
+}
+
+// setLive says that pictures of cam come, opened as of a change.
+func (sv *supervisor) setLive(cam camera, change uint32) {
+	sv.showsLost = false
+	sv.updateStatus(func(s *cameraStatus) {
+		s.Mode, s.Reason, s.cameraInfo = modeLive, "", cam.Info()
+		sv.statusGeneration = change
+	})
+	sv.attach(cam)
+}
+
+// checkTwin notes whether there is another camera with the same name. Then one
+// that comes under another number may be either.
+func (sv *supervisor) checkTwin(d driver) {
+	if d.hasTwin == nil || sv.initial.device() == "" {
+		return
+	}
+	want, _ := sv.wanted()
+	twin := d.hasTwin(want.last)
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.want.twin = sv.want.twin || twin
+}
+
+// minDamaged is how many damaged pictures in a row are more than bad luck.
+const minDamaged = 5
+
+// captureFrame returns the camera's next good picture, for a frame to be published with.
+func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, jpeg []byte, at time.Time, err error) {
+	var since time.Time // when the first damaged one came
+	for damaged := 1; ; damaged++ {
+		f := sv.stream.getFrame()
+		jpeg, at, err := cam.Capture(ctx, f.jpegBuffer())
+		if err == nil {
+			return f, jpeg, at, nil
+		}
+		sv.stream.putFrame(f)
+		if !errors.Is(err, errDamaged) {
+			return nil, nil, at, err
+		}
+		sv.updateStatus(func(s *cameraStatus) { s.Damaged++ })
+		if since.IsZero() {
+			since = time.Now()
+		}
+		limit := stallAfter(interval(cam.Info().FPS))
+		if time.Since(since) > limit && damaged >= minDamaged {
+			return nil, nil, at, fmt.Errorf("%s: only damaged pictures for %v: try another cable, port or -size", cam.Info().label(), limit)
+		}
+	}
+}
+
+// attach has viewers change what the camera lets be changed.
+func (sv *supervisor) attach(cam camera) {
+	sv.cameraMu.Lock()
+	defer sv.cameraMu.Unlock()
+	sv.current, _ = cam.(configurable)
+	sv.refreshChoices()
+}
+
+// detach ends that, before the camera is closed.
+func (sv *supervisor) detach() {
+	sv.cameraMu.Lock()
+	defer sv.cameraMu.Unlock()
+	sv.current = nil
+}
+
+// showLost shows the viewers that the camera is lost, and why.
+func (sv *supervisor) showLost(err error) {
+	sv.logChange(err.Error())
+	sv.updateStatus(func(s *cameraStatus) { s.Mode, s.Reason = modeLost, err.Error() })
+	if !sv.showsLost {
+		sv.showsLost = true
+		f := sv.stream.getFrame()
+		f.settled = false
+		sv.stream.publish(f, append(f.jpegBuffer(), lostPicture...), time.Now())
+	}
+}
+
+// setIdle notes that nobody watches any more.
+func (sv *supervisor) setIdle() {
+	sv.stream.dropLatest()
+	sv.showsLost = false
+	sv.updateStatus(func(s *cameraStatus) { s.Mode = modeIdle })
+}
+
+func (sv *supervisor) devicesChanged() bool {
+	return !slices.Equal(allDevices(), sv.devices)
+}
+
+// logChange logs a line, if it says something new.
+func (sv *supervisor) logChange(line string) {
+	if line != sv.lastLine {
+		sv.lastLine = line
+		sv.log.Print(line)
+	}
+}
+
+// logOnce logs a line that the camera said, unless it was said before or there were
+// too many.
+func (sv *supervisor) logOnce(line string) {
+	if sv.isNew(line) {
+		sv.log.Print(line)
+	}
+}
+
+func (sv *supervisor) isNew(line string) bool {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if sv.seenLines[line] || len(sv.seenLines) == maxSeenLines {
+		return false
+	}
+	sv.seenLines[line] = true
+	return true
+}
+
+// wanted returns what the camera is to be like, and the number of changes that led
+// to it.
+func (sv *supervisor) wanted() (want settings, change uint32) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return sv.want, sv.generation
+}
+
+// currentGeneration returns how often what is wanted has changed.
+func (sv *supervisor) currentGeneration() uint32 {
+	_, change := sv.wanted()
+	return change
+}
+
+func (sv *supervisor) updateStatus(set func(*cameraStatus)) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	set(&sv.status)
+}
+
+func (sv *supervisor) currentStatus() cameraStatus {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return sv.status
+}
