@@ -15,44 +15,52 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"porthole/v4l2"
 )
 
-// The camera at the flat cable of a Raspberry Pi sends raw sensor data. Systems
-// up to Debian 10, and later ones that say so in config.txt, have the firmware
-// make pictures of it, and a kernel driver for that: see openFirmware. On all
-// others libcamera makes them. That is C++, so we let its program do it and
-// read what it writes. The second name is the one it had until 2023. See
+// The camera at the flat cable of a Raspberry Pi sends raw sensor data. On systems up to
+// Debian 10, and on later ones that ask for it in config.txt, the firmware makes pictures
+// of it, and a kernel driver gives us those: see openFirmware. On all others libcamera
+// does. That is C++, so we run its program and read what it writes. The program got its
+// first name in 2023. See
 // www.raspberrypi.com/documentation/computers/camera_software.html.
 var piPrograms = []string{"rpicam-vid", "libcamera-vid"}
 
-// piSystem is where sysfs is. Tests put a file tree of their own there.
-var piSystem = "/sys"
+func init() { register(piDriver("/sys", v4l2.Linux{})) }
 
-// piRefused is set when libcamera said that it knows no camera here. It does
-// not learn of one later: sensors are found when the system starts. Only used
-// by the goroutine that opens cameras.
-var piRefused bool
-
-func init() {
-	// It needs no time to settle: libcamera holds back the first pictures
-	// until the exposure is right.
-	register(driver{name: "pi", rank: 10, open: openPi, devices: piSensors})
+// piDriver returns the driver of the camera at the flat cable, with sysfs at a path. It
+// needs no time to settle: libcamera holds back the first pictures until the exposure is
+// right.
+func piDriver(sysfs string, k v4l2.Kernel) driver {
+	p := &pi{sysfs: sysfs, kernel: k}
+	return driver{name: "pi", rank: 10, open: p.open, devices: p.sensors}
 }
 
-// isPi reports whether this is a Raspberry Pi.
-func isPi() bool {
-	model, _ := os.ReadFile(filepath.Join(piSystem, "firmware/devicetree/base/model"))
+// A pi is a board that may be a Raspberry Pi. Its methods are called by the goroutine
+// that opens cameras.
+type pi struct {
+	sysfs  string // path
+	kernel v4l2.Kernel
+
+	// unsupported says that libcamera knows no camera here. It does not learn of one
+	// later: the kernel looks for sensors when the system starts.
+	unsupported bool
+}
+
+// isRaspberry reports whether this is a Raspberry Pi.
+func (p *pi) isRaspberry() bool {
+	model, _ := os.ReadFile(filepath.Join(p.sysfs, "firmware/devicetree/base/model"))
 	return strings.HasPrefix(string(model), "Raspberry Pi")
 }
 
-// piSensors lists the sensors that the kernel has found, like "imx219 10-0010":
-// a chip, and its bus and address there. The receiver's driver gives names to
-// its parts only when the sensor has answered, so nothing need be started to
-// find out whether there is one. The video nodes tell less: they are named
-// after the receiver, and differently on each kind of Pi.
-func piSensors() []string {
+// sensors lists the sensors that the kernel has found, like "imx219 10-0010": a chip, and
+// its bus and address there. The receiver's driver names its parts only after the sensor
+// has answered, so nothing need be started to find out whether there is one. The video
+// nodes tell less: they are named after the receiver, and differently on each kind of Pi.
+func (p *pi) sensors() []string {
 	var sensors []string
-	files, _ := filepath.Glob(filepath.Join(piSystem, "class/video4linux/v4l-subdev*/name"))
+	files, _ := filepath.Glob(filepath.Join(p.sysfs, "class/video4linux/v4l-subdev*/name"))
 	for _, file := range files {
 		name, _ := os.ReadFile(file)
 		var chip string
@@ -74,29 +82,29 @@ func piProgram() string {
 	return ""
 }
 
-// openPi opens the camera at the flat cable, as the firmware's or as
-// libcamera's: systems have one or the other. Without -camera pi it is careful
-// to say that there is none rather than to get in the way of another camera.
-func openPi(device string, want settings) (camera, error) {
-	nodes := videoNodes()
+// open opens the camera at the flat cable, as the firmware's or as libcamera's: a system
+// has one or the other. Without -camera pi it must not get in the way of another camera,
+// so in doubt it says that there is none.
+func (p *pi) open(device string, want settings) (camera, error) {
+	nodes := v4l2.Nodes(p.kernel)
 	if device != "" {
 		nodes = []string{device}
 	}
-	if cam, err := openFirmware(linux{}, nodes, want); !errors.Is(err, fs.ErrNotExist) {
+	if cam, err := openFirmware(p.kernel, nodes, want); !errors.Is(err, fs.ErrNotExist) {
 		return cam, err
 	}
 	if device != "" {
 		return nil, notFoundError(device + ": no camera of this driver")
 	}
-	sensors := piSensors()
-	if want.camera != "pi" && (piRefused || len(sensors) == 0 || !isPi()) {
+	sensors := p.sensors()
+	if want.camera != "pi" && (p.unsupported || len(sensors) == 0 || !p.isRaspberry()) {
 		return nil, notFoundError("no camera found at the flat cable of a Raspberry Pi")
 	}
 	program := piProgram()
 	if program == "" {
 		return nil, notFoundError("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
 	}
-	turn, err := piTurn(want.set)
+	turn, err := turnArgs(want.set)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(program), err)
 	}
@@ -105,14 +113,14 @@ func openPi(device string, want settings) (camera, error) {
 		chip, _, _ := strings.Cut(sensors[0], " ")
 		name += " " + chip
 	}
-	return newPiCamera(program, name, want, turn), nil
+	return newPiCamera(p, program, name, want, turn), nil
 }
 
-// What the firmware encodes: as MJPG video of up to maxVideo, or as single JPEGs
-// of any size, but then not many a second.
+// The firmware encodes MJPG video of up to maxVideo, and single JPEGs of any size, but
+// not many of these a second.
 var (
-	firmwareVideo  = []string{"MJPG"}
-	firmwareStills = []string{"JPEG"}
+	firmwareVideo  = fourCCs("MJPG")
+	firmwareStills = fourCCs("JPEG")
 )
 
 const (
@@ -125,24 +133,35 @@ const (
 )
 
 // openFirmware opens the first of the nodes that is the firmware's camera.
-func openFirmware(k kernel, nodes []string, want settings) (camera, error) {
-	for _, path := range nodes {
-		if caps := nodeCaps(k, path); caps.driverName() != firmwareDriver {
-			continue
-		}
-		if want.width*want.height > maxVideo {
-			want.set = slices.Concat(stillSettings(want), want.set)
-			return openNodeAs(k, path, want, firmwareStills)
-		}
-		want.set = slices.Concat(videoSettings(want), want.set)
-		return openNodeAs(k, path, want, firmwareVideo)
+func openFirmware(k v4l2.Kernel, nodes []string, want settings) (camera, error) {
+	i := slices.IndexFunc(nodes, func(path string) bool { return driverOf(k, path) == firmwareDriver })
+	if i < 0 {
+		return nil, notFoundError("no camera of the driver " + firmwareDriver)
 	}
-	return nil, notFoundError("no camera of the driver " + firmwareDriver)
+	formats := firmwareVideo
+	if want.width*want.height > maxVideo {
+		formats = firmwareStills
+		want.set = slices.Concat(stillSettings(want), want.set)
+	} else {
+		want.set = slices.Concat(videoSettings(want), want.set)
+	}
+	return openV4L2(k, nodes[i], want, formats)
 }
 
-// videoSettings have the firmware send as many bits with each picture, one per
-// pixel at quality 80. It would send 10 Mbit/s otherwise, which is a lot for a
-// small picture and looks blocky in a large one, and fewer in between.
+// driverOf returns the name of a video node's driver; "" if it cannot be asked.
+func driverOf(k v4l2.Kernel, path string) string {
+	device, err := v4l2.Open(k, path)
+	if err != nil {
+		return ""
+	}
+	defer device.Close()
+	caps, _ := device.QueryCap()
+	return caps.Driver
+}
+
+// videoSettings ask the firmware for a fixed number of bits per picture: one per pixel at
+// quality 80. By default it sends 10 Mbit/s, which is a lot for a small picture and looks
+// blocky in a large one.
 func videoSettings(want settings) []controlSetting {
 	bits := float64(want.width*want.height) * cmp.Or(want.fps, 30) * float64(want.quality) / 80
 	rate := min(max(int(bits)/bitrateStep*bitrateStep, minBitrate), maxBitrate)
@@ -159,13 +178,14 @@ func stillSettings(want settings) []controlSetting {
 // piCamera is the program of libcamera.
 type piCamera struct {
 	pipeCamera
+	board *pi
 }
 
-// piTurn returns the arguments of rpicam-vid that turn the picture. These are
-// the controls that the firmware's camera has, too.
-func piTurn(set []controlSetting) (args []string, err error) {
+// turnArgs returns the arguments of rpicam-vid that turn the picture as some controls of
+// the firmware's camera do.
+func turnArgs(set []controlSetting) (args []string, err error) {
 	for _, s := range set {
-		switch controlName(s.name) + "=" + s.value {
+		switch v4l2.ControlName(s.name) + "=" + s.value {
 		case "rotate=0", "horizontal_flip=0", "horizontal_flip=off", "vertical_flip=0", "vertical_flip=off":
 		case "rotate=180":
 			args = append(args, "--rotation", "180")
@@ -180,14 +200,14 @@ func piTurn(set []controlSetting) (args []string, err error) {
 	return args, nil
 }
 
-// newPiCamera makes the camera that program gives us.
-func newPiCamera(program, name string, want settings, turn []string) camera {
+// newPiCamera returns the camera that a program reads for us.
+func newPiCamera(board *pi, program, name string, want settings, turn []string) camera {
 	fps := cmp.Or(want.fps, 30)
 	width, height := want.width&^1, want.height&^1 // its pictures are YUV420
 	argv := []string{program,
 		"-t", "0", // for ever
-		"-n",          // shown nowhere else
-		"--verbose=0", // or else it reports every frame
+		"-n",          // without a preview
+		"--verbose=0", // by default it reports every frame
 		"--codec", "mjpeg",
 		"-q", strconv.Itoa(want.quality),
 		"--width", strconv.Itoa(width),
@@ -196,7 +216,7 @@ func newPiCamera(program, name string, want settings, turn []string) camera {
 		"--flush", // each frame when it is done
 		"-o", "-", // to standard output
 	}
-	return &piCamera{pipeCamera{
+	return &piCamera{board: board, pipeCamera: pipeCamera{
 		argv: append(argv, turn...),
 		info: cameraInfo{
 			Name:   name,
@@ -209,12 +229,12 @@ func newPiCamera(program, name string, want settings, turn []string) camera {
 	}}
 }
 
-// Capture notes when libcamera does not know the camera: a chip that is no
-// camera, or one too new for it.
+// Capture notes if libcamera does not know the camera: the chip is no camera, or too new
+// for it.
 func (c *piCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
 	dst, at, err := c.pipeCamera.Capture(ctx, dst)
 	if err != nil && strings.Contains(err.Error(), "no cameras available") {
-		piRefused = true
+		c.board.unsupported = true
 	}
 	return dst, at, err
 }

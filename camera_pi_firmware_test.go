@@ -11,38 +11,42 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2"
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
 // newFirmwareKernel returns a kernel with the firmware's camera, as far as we ask
 // for it, with the limits that the driver's source gives for the second camera
 // that was made for the Pi.
-func newFirmwareKernel() *fakeKernel {
-	k := newFakeKernel()
-	k.card, k.driver = "mmal service 16.1", "bm2835 mmal"
-	k.formats = []string{"YU12", "YUYV", "RGB3", "JPEG", "H264", "MJPG", "YVYU", "VYUY", "UYVY", "NV12", "BGR3", "YV12", "NV21", "BGR4"}
-	k.largest = [2]uint32{3280, 2464}
-	k.parm = v4l2CaptureParm{capability: capTimePerFrame, timePerFrame: v4l2Fract{1000, 30000}}
-	k.grant = func(pix *v4l2PixFormat) {
-		if !slices.Contains(k.formats, fourcc(pix.pixelFormat)) {
-			pix.pixelFormat = fourccCode("YU12")
+func newFirmwareKernel() *v4l2test.Camera {
+	k := v4l2test.NewCamera()
+	k.Card, k.Driver = "mmal service 16.1", "bm2835 mmal"
+	k.Formats = []string{"YU12", "YUYV", "RGB3", "JPEG", "H264", "MJPG", "YVYU", "VYUY", "UYVY", "NV12", "BGR3", "YV12", "NV21", "BGR4"}
+	k.Largest = [2]uint32{3280, 2464}
+	k.Parm = uapi.CaptureParm{Capability: uapi.V4L2_CAP_TIMEPERFRAME, TimePerFrame: fract(1000, 30000)}
+	k.Grant = func(pix *uapi.PixFormat) {
+		if !slices.Contains(k.Formats, v4l2.FourCC(pix.PixelFormat).String()) {
+			pix.PixelFormat = fourCC("YU12")
 		}
-		pix.width = min(max(pix.width&^1, 32), k.largest[0])
-		pix.height = min(max(pix.height&^1, 32), k.largest[1])
-		pix.bytesPerLine = 0
-		pix.sizeImage = max(pix.width*pix.height, 80<<10)
+		pix.Width = min(max(pix.Width&^1, 32), k.Largest[0])
+		pix.Height = min(max(pix.Height&^1, 32), k.Largest[1])
+		pix.BytesPerLine = 0
+		pix.SizeImage = max(pix.Width*pix.Height, 80<<10)
 	}
-	k.controls = []*fakeControl{
-		{id: idBrightness, typ: ctrlTypeInteger, name: "Brightness", max: 100, step: 1, initial: 50, value: 50},
-		{id: 0x00980914, typ: ctrlTypeBoolean, name: "Horizontal Flip", max: 1, step: 1},
-		{id: 0x00980915, typ: ctrlTypeBoolean, name: "Vertical Flip", max: 1, step: 1},
-		{id: 0x00980922, typ: ctrlTypeInteger, name: "Rotate", max: 360, step: 90},
+	k.Controls = []*v4l2test.Control{
+		{ID: v4l2test.Brightness, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Brightness", Max: 100, Step: 1, Default: 50, Value: 50},
+		{ID: 0x00980914, Type: uapi.V4L2_CTRL_TYPE_BOOLEAN, Label: "Horizontal Flip", Max: 1, Step: 1},
+		{ID: 0x00980915, Type: uapi.V4L2_CTRL_TYPE_BOOLEAN, Label: "Vertical Flip", Max: 1, Step: 1},
+		{ID: 0x00980922, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Rotate", Max: 360, Step: 90},
 		{
-			id: 0x009909ce, typ: ctrlTypeMenu, name: "Video Bitrate Mode", max: 1,
-			menu: map[uint32]string{0: "Variable Bitrate", 1: "Constant Bitrate"},
+			ID: 0x009909ce, Type: uapi.V4L2_CTRL_TYPE_MENU, Label: "Video Bitrate Mode", Max: 1,
+			Menu: map[uint32]string{0: "Variable Bitrate", 1: "Constant Bitrate"},
 		},
-		{id: 0x009909cf, typ: ctrlTypeInteger, name: "Video Bitrate", min: 25_000, max: 25_000_000, step: 25_000, initial: 10_000_000, value: 10_000_000},
-		{id: cidExposureAutoPriority, typ: ctrlTypeBoolean, name: "Exposure, Dynamic Framerate", max: 1, value: 1},
-		{id: 0x009d0903, typ: ctrlTypeInteger, name: "Compression Quality", min: 1, max: 100, step: 1, initial: 30, value: 30},
+		{ID: 0x009909cf, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Video Bitrate", Min: 25_000, Max: 25_000_000, Step: 25_000, Default: 10_000_000, Value: 10_000_000},
+		{ID: uapi.V4L2_CID_EXPOSURE_AUTO_PRIORITY, Type: uapi.V4L2_CTRL_TYPE_BOOLEAN, Label: "Exposure, Dynamic Framerate", Max: 1, Value: 1},
+		{ID: 0x009d0903, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Compression Quality", Min: 1, Max: 100, Step: 1, Default: 30, Value: 30},
 	}
 	return k
 }
@@ -74,7 +78,7 @@ func TestPiFirmware(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := newFirmwareKernel()
-			k.shows(picture1)
+			k.Show(picture1)
 			c, err := openFirmware(k, []string{fakePath}, test.want)
 			if err != nil {
 				t.Fatal(err)
@@ -86,14 +90,14 @@ func TestPiFirmware(t *testing.T) {
 				t.Errorf("it is %v, want %s", info, test.granted)
 			}
 			for name, want := range test.values {
-				if got := k.control(name).value; got != want {
+				if got := k.Control(name).Value; got != want {
 					t.Errorf("%s: got %d, want %d", name, got, want)
 				}
 			}
 			if err := c.Close(); err != nil {
 				t.Error(err)
 			}
-			k.checkReleased(t)
+			k.CheckReleased(t)
 		})
 	}
 }
@@ -101,10 +105,10 @@ func TestPiFirmware(t *testing.T) {
 // The firmware's camera is found among others, and others are left alone.
 func TestPiFirmwareFound(t *testing.T) {
 	want := settings{camera: "auto", width: 640, height: 480, quality: 80}
-	webcam, metadata, firmware := newFakeKernel(), newFakeKernel(), newFirmwareKernel()
-	metadata.deviceCaps = 0x00a00000 // V4L2_CAP_META_CAPTURE, V4L2_CAP_EXT_PIX_FORMAT
-	board := &fakeBoard{devices: map[string]*fakeKernel{"/dev/video0": webcam, "/dev/video1": metadata, "/dev/video2": firmware}}
-	c, err := openFirmware(board, board.nodes(), want)
+	webcam, metadata, firmware := v4l2test.NewCamera(), v4l2test.NewCamera(), newFirmwareKernel()
+	metadata.DeviceCaps = 0x00a00000 // V4L2_CAP_META_CAPTURE, V4L2_CAP_EXT_PIX_FORMAT
+	board := v4l2test.NewBoard(map[string]*v4l2test.Camera{"/dev/video0": webcam, "/dev/video1": metadata, "/dev/video2": firmware})
+	c, err := openFirmware(board, v4l2.Nodes(board), want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,11 +116,11 @@ func TestPiFirmwareFound(t *testing.T) {
 		t.Errorf("got %s, want /dev/video2", got)
 	}
 	c.Close()
-	if got, want := strings.Join(webcam.calls, " "), "open QUERYCAP close"; got != want {
+	if got, want := strings.Join(webcam.Calls, " "), "open QUERYCAP close"; got != want {
 		t.Errorf("calls to another camera: got %s, want %s", got, want)
 	}
-	board.unplug("/dev/video2")
-	if _, err := openFirmware(board, board.nodes(), want); !errors.Is(err, fs.ErrNotExist) {
+	board.Unplug("/dev/video2")
+	if _, err := openFirmware(board, v4l2.Nodes(board), want); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without it: got error %v, want one that matches fs.ErrNotExist", err)
 	}
 }
@@ -124,10 +128,10 @@ func TestPiFirmwareFound(t *testing.T) {
 // The firmware's camera in use by another program is no reason to take another.
 func TestPiFirmwareBusy(t *testing.T) {
 	k := newFirmwareKernel()
-	k.fail = failAt("S_FMT", unix.EBUSY)
+	k.Fail = v4l2test.FailAt("S_FMT", unix.EBUSY)
 	_, err := openFirmware(k, []string{fakePath}, smallSize)
 	if want := fakePath + ": in use by another program"; err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
-	k.checkReleased(t)
+	k.CheckReleased(t)
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"porthole/v4l2/v4l2test"
 )
 
 // aPi is sysfs on a Pi Zero with a camera, as far as we read it.
@@ -21,15 +23,13 @@ var aPi = map[string]string{
 	"class/video4linux/v4l-subdev10/name": "csi2\n",
 }
 
-// setSystem has the files for sysfs, and a program of that name on PATH,
-// unless it is "".
-func setSystem(t *testing.T, files map[string]string, program, script string) {
+// newPi returns the driver for a board with these files in sysfs and no video nodes. Unless
+// program is "", a program of that name is on PATH.
+func newPi(t *testing.T, files map[string]string, program, script string) driver {
 	t.Helper()
-	before := piSystem
-	piSystem, piRefused = t.TempDir(), false
-	t.Cleanup(func() { piSystem, piRefused = before, false })
+	sysfs := t.TempDir()
 	for path, content := range files {
-		path = filepath.Join(piSystem, path)
+		path = filepath.Join(sysfs, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -42,6 +42,7 @@ func setSystem(t *testing.T, files map[string]string, program, script string) {
 		dir = filepath.Dir(standIn(t, program, script))
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return piDriver(sysfs, &v4l2test.Board{})
 }
 
 // without returns aPi without some of its files.
@@ -80,9 +81,9 @@ func TestPiFound(t *testing.T) {
 		{"a device", "/dev/video0", aPi, "rpicam-vid", "/dev/video0: no camera of this driver"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			setSystem(t, test.files, test.program, "")
+			pi := newPi(t, test.files, test.program, "")
 			want := settings{camera: test.camera, width: 640, height: 480, quality: 80}
-			cam, err := openPi(want.device(), want)
+			cam, err := pi.open(want.device(), want)
 			if err != nil {
 				if err.Error() != test.want || !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("got error %q, want %q, which matches fs.ErrNotExist", err, test.want)
@@ -100,8 +101,8 @@ func TestPiFound(t *testing.T) {
 }
 
 func TestPiArguments(t *testing.T) {
-	setSystem(t, aPi, "rpicam-vid", "echo $@ >arguments; cat b.jpg; exec sleep 1000")
-	cam, err := openPi("", settings{camera: "auto", width: 1281, height: 720, fps: 7.5, quality: 60})
+	pi := newPi(t, aPi, "rpicam-vid", "echo $@ >arguments; cat b.jpg; exec sleep 1000")
+	cam, err := pi.open("", settings{camera: "auto", width: 1281, height: 720, fps: 7.5, quality: 60})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestPiArguments(t *testing.T) {
 
 // What turns the picture are controls of the firmware's camera, and arguments here.
 func TestPiTurned(t *testing.T) {
-	setSystem(t, aPi, "rpicam-vid", "")
+	pi := newPi(t, aPi, "rpicam-vid", "")
 	for _, test := range []struct {
 		name string
 		set  []controlSetting
@@ -133,7 +134,7 @@ func TestPiTurned(t *testing.T) {
 		{"brighter", []controlSetting{{"brightness", "1", false}}, "rpicam-vid: -set brightness=1: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cam, err := openPi("", settings{camera: "auto", width: 640, height: 480, quality: 80, set: test.set})
+			cam, err := pi.open("", settings{camera: "auto", width: 640, height: 480, quality: 80, set: test.set})
 			if err != nil {
 				if err.Error() != test.want || errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("got error %v, want %s", err, test.want)
@@ -149,9 +150,9 @@ func TestPiTurned(t *testing.T) {
 
 // A camera that libcamera does not know does not keep others from being used.
 func TestPiRefused(t *testing.T) {
-	setSystem(t, aPi, "rpicam-vid", "echo 'ERROR: *** no cameras available ***' >&2; exit 255")
+	pi := newPi(t, aPi, "rpicam-vid", "echo 'ERROR: *** no cameras available ***' >&2; exit 255")
 	want := settings{camera: "auto", width: 640, height: 480, quality: 80}
-	cam, err := openPi("", want)
+	cam, err := pi.open("", want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,18 +161,18 @@ func TestPiRefused(t *testing.T) {
 		t.Errorf("got error %v, want %s", err, want)
 	}
 	cam.Close()
-	if _, err := openPi("", want); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := pi.open("", want); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("opened again: got error %v, want one that matches fs.ErrNotExist", err)
 	}
 	want.camera = "pi"
-	if _, err := openPi("", want); err != nil {
+	if _, err := pi.open("", want); err != nil {
 		t.Errorf("asked for: %v", err)
 	}
 }
 
 // The whole program shows the camera, and again after its program died.
 func TestPiPlays(t *testing.T) {
-	setSystem(t, aPi, "rpicam-vid", "echo INFO Camera libcamera v0.5.2 >&2; for i in 1 2 3 4 5 6 7 8 9; do cat b.jpg; sleep 0.1; done; echo dying >&2; exit 9")
+	setDrivers(t, newPi(t, aPi, "rpicam-vid", "echo INFO Camera libcamera v0.5.2 >&2; for i in 1 2 3 4 5 6 7 8 9; do cat b.jpg; sleep 0.1; done; echo dying >&2; exit 9"))
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "pi")
 	p.logged(t, "camera: Raspberry Pi camera imx219: 640x480 MJPG")
 	conn := dial(t, p.address, "GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -205,4 +206,10 @@ func TestPiPlays(t *testing.T) {
 		t.Errorf("got status %d, want 0", got)
 	}
 	wantNoChildren(t)
+}
+
+func setDrivers(t *testing.T, all ...driver) {
+	before := drivers
+	t.Cleanup(func() { drivers = before })
+	drivers = all
 }

@@ -6,337 +6,338 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2"
 )
 
 const (
-	// How many pictures the driver may have in hand: with fewer some get
-	// lost while we are busy, more only take memory, 600 KB each at 640x480.
-	// One we encode is ours for that long, and there two others will do.
+	// The number of buffers: with fewer some pictures get lost while we are busy, and
+	// more only take memory, 600 KB each at 640x480. A raw picture that we encode keeps
+	// its buffer for that long, and two others are enough meanwhile.
 	buffersJPEG = 4
 	buffersRaw  = 3
 
-	// settleV4L2 is how long exposure and white balance take to come right.
-	// The first pictures are often dark or green.
+	// settleV4L2 is how long exposure and white balance take to come right. The first
+	// pictures are often dark or green.
 	settleV4L2 = 500 * time.Millisecond
+
+	// firstFrameTimeout is how long the first picture may take: sticks for HDMI and many
+	// cheap cameras need some seconds.
+	firstFrameTimeout = 10 * time.Second
+
+	// waitStep is how often Capture checks whether it is to end, while it waits for a
+	// picture.
+	waitStep = 500 * time.Millisecond
 )
 
-// firmwareDriver is the name of the driver for the camera that the firmware of a
-// Raspberry Pi runs (bm2835-v4l2, in drivers/staging/vc04_services/bcm2835-camera).
-const firmwareDriver = "bm2835 mmal"
+func init() { register(v4l2Driver(v4l2.Linux{})) }
 
-// formatsWanted are the pixel formats we can use, the best first: JPEG comes
-// from the camera ready to be sent, all others cost an encoding per picture.
-var formatsWanted = []string{"MJPG", "JPEG", "YUYV", "UYVY", "NV12", "YU12", "GREY"}
-
-func init() {
-	register(driver{
+// v4l2Driver returns the driver of the video nodes that a kernel has.
+func v4l2Driver(k v4l2.Kernel) driver {
+	return driver{
 		name:    "v4l2",
 		rank:    20,
 		settle:  settleV4L2,
-		find:    findV4L2,
-		open:    openV4L2,
-		devices: videoNodes,
-		hasTwin: func(info cameraInfo) bool { return hasTwin(linux{}, videoNodes(), info) },
+		find:    func(want settings) ([]string, error) { return findNodes(k, want) },
+		open:    func(device string, want settings) (camera, error) { return openV4L2(k, device, want, v4l2Formats) },
+		devices: func() []string { return v4l2.Nodes(k) },
+		hasTwin: func(info cameraInfo) bool { return hasTwin(k, info) },
+	}
+}
+
+// noCameras are drivers with nodes that look like cameras and are parts of video
+// processors: a picture only comes out after one was put in elsewhere. Every Raspberry Pi
+// has some.
+var noCameras = []string{"bcm2835-isp", "bcm2835-codec", "pispbe", "rpi-hevc-dec"}
+
+// isCamera reports whether a node may be a camera.
+func isCamera(caps v4l2.Capability) bool {
+	return caps.IsCapture() && !slices.Contains(noCameras, caps.Driver)
+}
+
+// findNodes lists the nodes to try for what is wanted, the likeliest first. One that
+// cannot be asked is tried as well, because its error is worth knowing.
+func findNodes(k v4l2.Kernel, want settings) ([]string, error) {
+	if want.device() != "" {
+		return namedNodes(k, want), nil
+	}
+	nodes := slices.DeleteFunc(v4l2.QueryNodes(k), func(n v4l2.Node) bool {
+		asked := n.Capability != v4l2.Capability{}
+		return asked && !isCamera(n.Capability) || n.FedFromMemory
+	})
+	if len(nodes) == 0 {
+		return nil, errNoCamera
+	}
+	slices.SortStableFunc(nodes, func(a, b v4l2.Node) int { return rank(a, want.last) - rank(b, want.last) })
+	var paths []string
+	for _, n := range nodes {
+		paths = append(paths, n.Path)
+	}
+	return paths, nil
+}
+
+// rank orders nodes, the lowest first: the camera that gave pictures last, then any with
+// colour before one for depth or infrared, then USB cameras before a part of the board,
+// which may have nothing connected.
+func rank(n v4l2.Node, last cameraInfo) int {
+	colour := slices.ContainsFunc(n.Formats, func(f v4l2.FourCC) bool {
+		return f != v4l2.MakeFourCC("GREY") && slices.Contains(v4l2Formats, f)
+	})
+	rank := 0
+	if last.Name == "" || printable(n.Card) != last.Name {
+		rank += 8
+	}
+	if !colour {
+		rank += 4
+	}
+	if !strings.HasPrefix(n.BusInfo, "usb-") {
+		rank += 2
+	}
+	if printable(n.BusInfo) != last.bus {
+		rank++
+	}
+	return rank
+}
+
+// namedNodes lists the nodes that may be the camera that was asked for by a path. While a
+// program holds the node of a camera that was unplugged, the camera comes back under
+// another number. It can only be told from another camera if none had its name.
+func namedNodes(k v4l2.Kernel, want settings) []string {
+	device := want.device()
+	if !isNodeName(device) || slices.Contains(v4l2.Nodes(k), device) || want.last.Name == "" || want.twin {
+		return []string{device}
+	}
+	var same []string
+	for _, n := range v4l2.QueryNodes(k) {
+		if isCamera(n.Capability) && printable(n.Card) == want.last.Name {
+			same = append(same, n.Path)
+		}
+	}
+	return append(same, device) // its error is the one to tell
+}
+
+// isNodeName reports whether a path is a name by the kernel, which the next camera may
+// get. All other paths are links that name one camera.
+func isNodeName(path string) bool {
+	number, found := strings.CutPrefix(path, "/dev/video")
+	_, notNumber := strconv.ParseUint(number, 10, 32)
+	_, notLink := os.Readlink(path)
+	return found && notNumber == nil && notLink != nil
+}
+
+// hasTwin reports whether a camera other than the one in info has its name.
+func hasTwin(k v4l2.Kernel, info cameraInfo) bool {
+	return slices.ContainsFunc(v4l2.QueryNodes(k), func(n v4l2.Node) bool {
+		return isCamera(n.Capability) && printable(n.Card) == info.Name && printable(n.BusInfo) != info.bus
 	})
 }
 
-// v4l2Camera is a capture node of the kernel's Video4Linux2 that streams
-// through memory-mapped buffers.
+// v4l2Camera is a video node that captures.
 type v4l2Camera struct {
-	kernel  kernel
-	fd      int
-	path    string
+	device  *v4l2.Device
 	info    cameraInfo
-	formats []string      // that we take, the best first
-	pix     v4l2PixFormat // granted
-	encoder *encoder      // nil when the camera sends JPEG
-	buffers [][]byte
-	time64  bool // buffers are v4l2BufferTime64
+	formats []v4l2.FourCC  // that we take, the best first
+	pix     v4l2.PixFormat // granted
+	encoder *encoder       // nil if the camera sends JPEG
 
 	assignments []assignment // of controls, by -set
 	steadyRate  bool         // at the cost of brightness
 	remarks     []string     // about what the driver refused when it was opened
 
-	// How long a picture may take follows from what is known of the camera.
+	// The time that a picture may take follows from these.
 	exposure atomic.Int64  // that is set, nanoseconds; 0: not known
-	longest  time.Duration // between two pictures, of late
+	longest  time.Duration // interval between two pictures, of late
 	last     time.Time     // when the last picture came; zero before the first
 
-	// Set when streaming starts: the same moment on two clocks, of which
-	// one is the driver's.
+	// When streaming began, on the wall clock and on the driver's.
 	streaming bool
 	wall      time.Time
 	monotonic time.Duration
 
-	passedOver int // damaged pictures that were not reported yet
-
-	// While it streams the node is watched, until this deadline.
-	watcher  watcher
-	deadline time.Time
-	try      func(fd uintptr) bool // takes a picture into buffer, if there is one
-	tried    error                 // what came of it
-
-	// Arguments of the system calls made for each picture, here because
-	// they would be allocated for each otherwise.
-	buffer  v4l2Buffer // the picture in hand
-	another v4l2Buffer // a newer one
-	wide    v4l2BufferTime64
+	buffer   v4l2.Buffer // of the picture that is captured
+	newer    v4l2.Buffer // of one that came in the meantime
+	deadline time.Time   // of the device
+	damaged  int         // pictures that were skipped and are still to be reported
 }
 
-// openNode opens the video node at path and makes it ready to stream.
-func openNode(k kernel, path string, want settings) (camera, error) {
-	return openNodeAs(k, path, want, formatsWanted)
-}
-
-// openNodeAs is openNode for these formats.
-func openNodeAs(k kernel, path string, want settings, formats []string) (camera, error) {
-	fd, err := k.open(path)
+// openV4L2 opens the video node at path and makes it ready to stream in the best of some
+// formats.
+func openV4L2(k v4l2.Kernel, path string, want settings, formats []v4l2.FourCC) (camera, error) {
+	device, err := v4l2.Open(k, path)
 	if err != nil {
-		return nil, advise(path, err)
+		return nil, explainV4L2(path, err)
 	}
-	c := &v4l2Camera{kernel: k, fd: fd, path: path, formats: formats}
+	c := &v4l2Camera{device: device, formats: formats}
 	if err := c.prepare(want); err != nil {
 		c.Close()
-		return nil, advise(path, err)
+		return nil, explainV4L2(path, err)
 	}
 	return c, nil
 }
 
-// prepare takes the steps from an open node to one that can stream. Their
-// order matters: a format can't be set any more once there are buffers.
+// prepare takes the steps from an open node to one that can stream. Their order matters:
+// a format cannot be set any more once there are buffers.
 func (c *v4l2Camera) prepare(want settings) error {
-	if err := c.checkCaps(); err != nil {
-		return err
+	steps := []func(want settings) error{
+		c.checkCapability, c.selectInput, c.followSignal, c.setFormat, c.setRate, c.setGiven, c.rereadFormat, c.requestBuffers,
 	}
-	if err := c.selectInput(); err != nil {
-		return err
+	for _, step := range steps {
+		if err := step(want); err != nil {
+			return err
+		}
 	}
-	if err := c.followSignal(); err != nil {
-		return err
-	}
-	if err := c.setFormat(want); err != nil {
-		return err
-	}
-	if err := c.setRate(want); err != nil {
-		return err
-	}
-	if err := c.setGiven(want); err != nil {
-		return err
-	}
-	if err := c.rereadFormat(want); err != nil {
-		return err
-	}
-	c.subscribe()
-	return c.mapBuffers()
+	return nil
 }
 
-// checkCaps makes sure that the node is a camera. Cameras have other nodes,
-// for metadata; and encoders look like cameras at first sight.
-func (c *v4l2Camera) checkCaps() error {
-	var caps v4l2Capability
-	if err := c.ioctl(vidiocQueryCap, unsafe.Pointer(&caps)); err != nil {
-		if errors.Is(err, unix.ENOTTY) {
-			return notFoundError("not a video device")
-		}
+// checkCapability makes sure that the node is a camera. Cameras have other nodes, for
+// metadata, and encoders look like cameras at first sight.
+func (c *v4l2Camera) checkCapability(settings) error {
+	caps, err := c.device.QueryCap()
+	switch {
+	case errors.Is(err, unix.ENOTTY):
+		return notFoundError("not a video device")
+	case err != nil:
 		return err
-	}
-	can := caps.caps()
-	if !caps.isCapture() {
+	case !isCamera(caps):
 		return notFoundError("not a camera but another kind of video device")
-	}
-	if can&capVideoCapture == 0 {
+	case !caps.Has(v4l2.CapVideoCapture):
 		return noPictureError("its pictures come in several planes (V4L2_CAP_VIDEO_CAPTURE_MPLANE), which porthole cannot take yet")
-	}
-	if can&capStreaming == 0 {
+	case !caps.Has(v4l2.CapStreaming):
 		return errors.New("this camera cannot stream (V4L2_CAP_STREAMING)")
 	}
-	c.info.Name = caps.name()
-	c.info.Driver = caps.driverName()
-	c.info.Device = c.path
-	c.info.bus = caps.bus()
+	c.info.Name = printable(caps.Card)
+	c.info.Driver = printable(caps.Driver)
+	c.info.Device = c.device.Path()
+	c.info.bus = printable(caps.BusInfo)
 	return nil
 }
 
-// selectInput selects the input that is selected: some receivers give no picture
-// before (em28xx, bttv, sunxi-vfe). Cameras have only one, and some do not know
-// the requests.
-func (c *v4l2Camera) selectInput() error {
-	var input int32
-	if c.ioctl(vidiocGInput, unsafe.Pointer(&input)) != nil {
+// selectInput selects the input that is selected: see [v4l2.Device.SetInput]. Cameras
+// have only one, and some do not know the requests.
+func (c *v4l2Camera) selectInput(settings) error {
+	input, err := c.device.Input()
+	if err != nil {
 		return nil
 	}
-	return c.optional(c.ioctl(vidiocSInput, unsafe.Pointer(&input)), "its input stays as it is")
+	return c.optional(c.device.SetInput(input), "its input stays as it is")
 }
 
-// optional turns an error of a request that the camera can do without into a
-// remark about what follows. It stays an error when the camera is gone.
-func (c *v4l2Camera) optional(err error, cost string) error {
-	if err == nil || errors.Is(err, unix.ENODEV) {
-		return err
-	}
-	c.remarks = append(c.remarks, fmt.Sprintf("%s: %s: %v", c.path, cost, err))
-	return nil
-}
-
-// setLog has the remarks heard.
-func (c *v4l2Camera) setLog(hear func(line string)) {
-	for _, remark := range c.remarks {
-		hear(remark)
-	}
-}
-
-// subscribe asks to be told when the source of the pictures changes: converters
-// from HDMI do, when another resolution comes in. Most cameras have no such
-// event and say EINVAL or ENOTTY.
-func (c *v4l2Camera) subscribe() {
-	s := v4l2EventSubscription{typ: eventSourceChange}
-	c.ioctl(vidiocSubscribeEvent, unsafe.Pointer(&s))
-}
-
-// mapBuffers gets buffers from the driver, maps them and hands them back to be
-// filled.
-func (c *v4l2Camera) mapBuffers() error {
-	req := v4l2RequestBuffers{count: buffersJPEG, typ: bufTypeVideoCapture, memory: memoryMmap}
+// requestBuffers gets buffers, and asks for an event when another signal comes in. Most
+// cameras do not have that event.
+func (c *v4l2Camera) requestBuffers(settings) error {
+	c.device.SubscribeSourceChange()
+	count := buffersJPEG
 	if c.encoder != nil {
-		req.count = buffersRaw
+		count = buffersRaw
 	}
-	if err := c.ioctl(vidiocReqBufs, unsafe.Pointer(&req)); err != nil {
-		return err
+	granted, err := c.device.RequestBuffers(count)
+	if err == nil && granted == 0 {
+		err = &advisedError{"the driver has no memory for pictures: try a smaller -size", nil}
 	}
-	for i := range req.count {
-		b := v4l2Buffer{index: i, typ: bufTypeVideoCapture, memory: memoryMmap}
-		if err := c.bufferIoctl(vidiocQueryBuf, &b); err != nil {
-			return err
-		}
-		mapped, err := c.kernel.mmap(c.fd, int64(b.offset), int(b.length))
-		if err != nil {
-			return err
-		}
-		c.buffers = append(c.buffers, mapped)
-		if err := c.requeue(&b); err != nil {
-			return err
-		}
-	}
-	if len(c.buffers) == 0 {
-		return &advisedError{"the driver has no memory for pictures: try a smaller -size", nil}
-	}
-	return nil
+	return err
 }
 
-// streamOn turns the camera on, and the lamp that many have. The first Capture
-// does it, not the opening: that is also for a look at what there is.
+// streamOn turns the camera on, and the lamp that many have. The first Capture does that
+// and not the opening, which also serves to look at what there is.
 func (c *v4l2Camera) streamOn() error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return err
 	}
 	c.wall, c.monotonic = time.Now(), time.Duration(now.Nano())
-	typ := int32(bufTypeVideoCapture)
-	if err := c.ioctl(vidiocStreamOn, unsafe.Pointer(&typ)); err != nil {
+	if err := c.device.StreamOn(); err != nil {
 		return err
 	}
 	c.streaming = true
-	var err error
-	if c.watcher, err = c.kernel.watch(c.fd); err != nil {
-		return err
-	}
-	c.try = func(uintptr) bool {
-		c.tried = c.dequeue(&c.buffer)
-		return c.tried != unix.EAGAIN
-	}
-	// Some cameras forget their controls when they start. What is refused now
-	// was taken when the camera was opened, and is no reason to stop.
+	// Some cameras forget their controls when they start. The camera took them when it
+	// was opened, so an error now is no reason to stop.
 	c.applyControls()
-	if value, err := c.getControl(control{id: cidExposureAbsolute}); err == nil {
+	if value, err := c.device.ControlValue(v4l2.Control{ID: v4l2.ExposureAbsolute}); err == nil {
 		c.noteExposure(value)
 	}
 	return nil
 }
 
-// Capture waits for a picture and appends the newest to dst. The driver has
-// its buffer back before Capture returns.
+// Capture waits for a picture and appends the newest to dst. The driver has its buffer
+// back before Capture returns.
 func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
 	if !c.streaming {
 		if err := c.streamOn(); err != nil {
-			return dst, time.Time{}, advise(c.path, err)
+			return dst, time.Time{}, explainV4L2(c.device.Path(), err)
 		}
 	}
-	if c.passedOver > 0 {
-		c.passedOver--
+	if c.damaged > 0 {
+		c.damaged--
 		return dst, time.Time{}, errDamaged
 	}
 	if err := c.dequeueNewest(ctx); err != nil {
-		return dst, time.Time{}, advise(c.path, err)
+		return dst, time.Time{}, explainV4L2(c.device.Path(), err)
 	}
-	b := &c.buffer
-	at := c.capturedAt(b)
-	dst, err := c.appendPicture(dst, b)
-	if err != nil && err != errDamaged {
-		return dst, at, advise(c.path, err)
+	at := c.capturedAt(&c.buffer)
+	dst, damage := c.appendPicture(dst, &c.buffer)
+	if damage != nil && damage != errDamaged {
+		return dst, at, explainV4L2(c.device.Path(), damage)
 	}
-	if err := c.requeue(b); err != nil {
-		return dst, at, advise(c.path, err)
+	if err := c.device.Queue(&c.buffer); err != nil {
+		return dst, at, explainV4L2(c.device.Path(), err)
 	}
-	return dst, at, err
+	return dst, at, damage
 }
 
-// dequeueNewest waits for a picture and takes it into c.buffer. When several
-// have come in the meantime, it takes the newest that is whole; damaged ones that
-// it has passed over are reported by the next Captures.
+// dequeueNewest waits for a picture and takes it into c.buffer. If several have come in
+// the meantime it takes the newest that is whole. The next Captures report damaged ones
+// that it skipped.
 func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
-	if err := c.await(ctx); err != nil {
+	if err := c.dequeue(ctx); err != nil {
 		return err
 	}
 	for {
-		err := c.dequeue(&c.another)
+		err := c.device.TryDequeue(&c.newer)
 		if err == unix.EAGAIN {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if c.another.whole() {
-			c.buffer, c.another = c.another, c.buffer
+		if !c.newer.Damaged() {
+			c.buffer, c.newer = c.newer, c.buffer
 		}
-		if !c.another.whole() {
-			c.passedOver++
+		if c.newer.Damaged() {
+			c.damaged++
 		}
-		if err := c.requeue(&c.another); err != nil {
+		if err := c.device.Queue(&c.newer); err != nil {
 			return err
 		}
 	}
 }
 
 // appendPicture appends the picture in b to dst as a JPEG.
-func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2Buffer) ([]byte, error) {
-	if int64(b.index) >= int64(len(c.buffers)) || int64(b.bytesUsed) > int64(len(c.buffers[b.index])) {
-		return dst, errors.New("the driver returned a buffer that it does not have")
-	}
-	if !b.whole() {
+func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2.Buffer) ([]byte, error) {
+	switch {
+	case b.Damaged():
 		return dst, errDamaged
+	case c.encoder != nil:
+		return c.encoder.appendEncoded(dst, b.Data())
 	}
-	picture := c.buffers[b.index][:b.bytesUsed]
-	if c.encoder != nil {
-		return c.encoder.appendEncoded(dst, picture)
-	}
-	return appendJPEG(dst, picture)
+	return appendJPEG(dst, b.Data())
 }
 
-// capturedAt returns when the picture in b was captured: by the driver's
-// clock, if that is the monotonic one, brought to wall time as of now, since
-// a board without a battery sets its clock while it runs.
-func (c *v4l2Camera) capturedAt(b *v4l2Buffer) time.Time {
+// capturedAt returns when the picture in b was captured. It takes the driver's time if
+// that is the monotonic clock's, and turns it into wall time as of now: a board without a
+// battery sets its clock while it runs.
+func (c *v4l2Camera) capturedAt(b *v4l2.Buffer) time.Time {
 	now := time.Now()
-	if b.flags&bufFlagTimestampMask != bufFlagTimestampMonotonic {
-		return now
-	}
-	age := now.Sub(c.wall) - (time.Duration(b.timestamp.Nano()) - c.monotonic)
-	if age < 0 || age > time.Minute {
+	at, ok := b.Monotonic()
+	age := now.Sub(c.wall) - (at - c.monotonic)
+	if !ok || age < 0 || age > time.Minute {
 		return now
 	}
 	return now.Add(-age)
@@ -344,54 +345,105 @@ func (c *v4l2Camera) capturedAt(b *v4l2Buffer) time.Time {
 
 func (c *v4l2Camera) Info() cameraInfo { return c.info }
 
-// Close gives everything back to the driver, whatever state it is in: what is
-// left out here has the next opening fail with EBUSY.
-func (c *v4l2Camera) Close() error {
-	typ := int32(bufTypeVideoCapture)
-	errs := []error{c.ioctl(vidiocStreamOff, unsafe.Pointer(&typ))}
-	for _, b := range c.buffers {
-		errs = append(errs, c.kernel.munmap(b))
-	}
-	c.buffers = nil
-	none := v4l2RequestBuffers{typ: bufTypeVideoCapture, memory: memoryMmap}
-	errs = append(errs, c.ioctl(vidiocReqBufs, unsafe.Pointer(&none)))
-	if c.watcher != nil {
-		errs = append(errs, c.watcher.close())
-	} else {
-		errs = append(errs, c.kernel.close(c.fd))
-	}
-	return errors.Join(errs...)
-}
+func (c *v4l2Camera) Close() error { return c.device.Close() }
 
-// dequeue takes the next picture into b; unix.EAGAIN when there is none.
-func (c *v4l2Camera) dequeue(b *v4l2Buffer) error {
-	*b = v4l2Buffer{typ: bufTypeVideoCapture, memory: memoryMmap}
-	return c.bufferIoctl(vidiocDQBuf, b)
-}
-
-// requeue gives the buffer of b back to be filled.
-func (c *v4l2Camera) requeue(b *v4l2Buffer) error {
-	return c.bufferIoctl(vidiocQBuf, b)
-}
-
-// bufferIoctl makes a call about a buffer, in the layout that the kernel has
-// for it: on 32 bit there are two.
-func (c *v4l2Camera) bufferIoctl(request uintptr, b *v4l2Buffer) error {
-	if !c.time64 {
-		err := c.ioctl(request, unsafe.Pointer(b))
-		if !timeIs32 || !errors.Is(err, unix.ENOTTY) {
+// dequeue waits for a picture and takes it into c.buffer.
+func (c *v4l2Camera) dequeue(ctx context.Context) error {
+	start := time.Now()
+	for now := start; now.Sub(start) <= c.timeout(); now = time.Now() {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c.time64 = true
+		if err := c.setDeadline(now); err != nil {
+			return err
+		}
+		switch err := c.device.Dequeue(&c.buffer); {
+		case err == nil:
+			c.noteInterval(time.Now())
+			return nil
+		case errors.Is(err, v4l2.ErrStopped):
+			return errors.New("the camera stopped streaming")
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		}
 	}
-	c.wide.set(b)
-	if err := c.ioctl(time64Request(request), unsafe.Pointer(&c.wide)); err != nil {
-		return err
+	if c.last.IsZero() {
+		return noPictureError(fmt.Sprintf("no picture for %v: the camera does not start, or is none", c.timeout()))
 	}
-	c.wide.get(b)
-	return nil
+	return fmt.Errorf("no picture for %v: the camera stalled", c.timeout())
 }
 
-func (c *v4l2Camera) ioctl(request uintptr, arg unsafe.Pointer) error {
-	return c.kernel.ioctl(c.fd, request, arg)
+// timeout returns how long the next picture may take.
+func (c *v4l2Camera) timeout() time.Duration {
+	slowest := max(interval(c.info.FPS), time.Duration(c.exposure.Load()), c.longest)
+	if c.last.IsZero() {
+		return max(firstFrameTimeout, stallAfter(slowest))
+	}
+	return stallAfter(slowest)
 }
+
+// setDeadline sets the device's deadline to the end of the next step, unless that is far
+// enough away: a timer has to be set for it. It also checks for another signal.
+func (c *v4l2Camera) setDeadline(now time.Time) error {
+	if c.deadline.Sub(now) > waitStep/2 {
+		return nil
+	}
+	c.deadline = now.Add(waitStep)
+	if err := c.device.SetDeadline(c.deadline); err != nil {
+		return err
+	}
+	changed, err := c.device.EventPending()
+	if changed && err == nil {
+		return errors.New("the source of the picture has changed")
+	}
+	return err
+}
+
+// noteInterval notes that a picture came. With each one the longest interval counts a
+// little less.
+func (c *v4l2Camera) noteInterval(now time.Time) {
+	if !c.last.IsZero() {
+		c.longest = max(now.Sub(c.last), c.longest-c.longest/16)
+	}
+	c.last = now
+}
+
+// maxExposure is more than cameras have, in units of 100 us: ten minutes.
+const maxExposure = 6_000_000
+
+// noteExposure notes the exposure that is set, in units of 100 us.
+func (c *v4l2Camera) noteExposure(value int64) {
+	c.exposure.Store(min(max(value, 0), maxExposure) * int64(100*time.Microsecond))
+}
+
+// explainV4L2 says which device an error is about, and what to do. An errno means
+// something else if it is the answer to a request about a control, say: then the text
+// stays as it is.
+func explainV4L2(path string, err error) error {
+	advice := ""
+	switch call := v4l2.FailedCall(err); {
+	case errors.Is(err, unix.ENODEV):
+		advice = "the camera is gone: was it unplugged?"
+	case errors.Is(err, unix.EBUSY) && slices.Contains(exclusiveCalls, call):
+		advice = "in use by another program"
+	case errors.Is(err, unix.ENOSPC) && call == "ioctl(VIDIOC_STREAMON)":
+		advice = "not enough USB bandwidth: try a smaller -size, or one camera fewer on this port"
+	case errors.Is(err, unix.EPIPE) && call == "ioctl(VIDIOC_STREAMON)":
+		return fmt.Errorf("%s: nothing is connected to this receiver, or its pipeline is not set up (media-ctl): %w", path, err)
+	case call != "":
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		advice = "permission denied: run as root or add this user to the group video"
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
+		return notFoundError(path + ": no such device: is it plugged in?")
+	}
+	if withAdvice := (*advisedError)(nil); advice == "" && errors.As(err, &withAdvice) {
+		advice = withAdvice.text
+	}
+	if advice == "" {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return &advisedError{path + ": " + advice, err}
+}
+
+// exclusiveCalls fail while another program has the camera; "" is opening it.
+var exclusiveCalls = []string{"", "ioctl(VIDIOC_S_FMT)", "ioctl(VIDIOC_REQBUFS)", "ioctl(VIDIOC_STREAMON)"}

@@ -9,9 +9,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2"
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
-type board = map[string]*fakeKernel
+type board = map[string]*v4l2test.Camera
 
 // A node that gives no picture is no camera: the emulated one is shown, and a real
 // one whenever there is one.
@@ -24,10 +28,10 @@ func TestBoardDeadNode(t *testing.T) {
 		b.wantShown("emulated")
 		time.Sleep(12 * time.Second) // the node is tried again
 		for _, after := range []time.Duration{time.Second, 4 * time.Second, 20 * time.Second} {
-			b.plug("/dev/video20", webcam("Webcam", "usb-1"))
+			b.Plug("/dev/video20", webcam("Webcam", "usb-1"))
 			time.Sleep(2 * time.Second) // looked for and given up, each in steps
 			b.wantState(modeLive, "/dev/video20", "")
-			b.unplug("/dev/video20")
+			b.Unplug("/dev/video20")
 			time.Sleep(after)
 		}
 		b.wantShown("emulated, live, camera lost, live, camera lost, live, camera lost")
@@ -44,14 +48,14 @@ func TestBoardBusyForAMoment(t *testing.T) {
 	onBoard(t, "auto", board{"/dev/video20": cam, "/dev/video14": deadNode()}, func(b *boardTest) {
 		time.Sleep(11 * time.Second)
 		b.wantState(modeLive, "/dev/video20", "")
-		b.unplug("/dev/video20")
+		b.Unplug("/dev/video20")
 		busy := webcam("Webcam", "usb-1")
-		busy.fail = failAt("S_FMT", unix.EBUSY)
-		b.plug("/dev/video20", busy)
+		busy.Fail = v4l2test.FailAt("S_FMT", unix.EBUSY)
+		b.Plug("/dev/video20", busy)
 		time.Sleep(15 * time.Second)
 		b.wantState(modeLost, "/dev/video20", "/dev/video20: in use by another program")
-		b.unplug("/dev/video20")
-		b.plug("/dev/video20", cam)
+		b.Unplug("/dev/video20")
+		b.Plug("/dev/video20", cam)
 		time.Sleep(2 * time.Second)
 		b.wantState(modeLive, "/dev/video20", "")
 	})
@@ -61,11 +65,11 @@ func TestBoardBusyForAMoment(t *testing.T) {
 func TestBoardProcessors(t *testing.T) {
 	for _, driver := range noCameras {
 		isp := deadNode()
-		isp.driver = driver
+		isp.Driver = driver
 		onBoard(t, "auto", board{"/dev/video14": isp}, func(b *boardTest) {
 			time.Sleep(2 * time.Second)
 			b.wantState(modeLive, "", "")
-			if calls := strings.Join(isp.calls, " "); strings.Contains(calls, "S_FMT") {
+			if calls := strings.Join(isp.Calls, " "); strings.Contains(calls, "S_FMT") {
 				t.Errorf("%s: got calls %s", driver, calls)
 			}
 		})
@@ -98,9 +102,9 @@ func TestBoardNextNode(t *testing.T) {
 // Of several reasons the one is shown that helps.
 func TestBoardReasons(t *testing.T) {
 	sensor := deadNode()
-	sensor.driver, sensor.formats = "unicam", []string{"pBAA"}
+	sensor.Driver, sensor.Formats = "unicam", []string{"pBAA"}
 	planes := deadNode()
-	planes.deviceCaps = capVideoCaptureMplane | capStreaming
+	planes.DeviceCaps = uapi.V4L2_CAP_VIDEO_CAPTURE_MPLANE | uapi.V4L2_CAP_STREAMING
 	bandwidth := failing("STREAMON", unix.ENOSPC)
 	for _, test := range []struct {
 		name   string
@@ -132,7 +136,7 @@ func TestBoardReasons(t *testing.T) {
 // A camera that takes long to start is not stalled.
 func TestBoardSlowStart(t *testing.T) {
 	slow := webcam("Capture stick", "usb-1")
-	slow.startup = 8 * time.Second
+	slow.Startup = 8 * time.Second
 	onBoard(t, "auto", board{"/dev/video0": slow}, func(b *boardTest) {
 		time.Sleep(7 * time.Second)
 		b.wantState(modeStarting, "/dev/video0", "/dev/video0: the camera is starting")
@@ -149,13 +153,13 @@ func TestBoardSlowStart(t *testing.T) {
 // time that it needs; so does one whose pictures come slower and slower.
 func TestBoardSlowPictures(t *testing.T) {
 	exposing := webcam("Webcam", "usb-1")
-	exposing.every = 3 * time.Second
-	exposing.controls = []*fakeControl{{
-		id: cidExposureAbsolute, typ: ctrlTypeInteger, name: "Exposure Time, Absolute", max: 50000, step: 1, initial: 100, value: 30000,
+	exposing.Interval = 3 * time.Second
+	exposing.Controls = []*v4l2test.Control{{
+		ID: uapi.V4L2_CID_EXPOSURE_ABSOLUTE, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Exposure Time, Absolute", Max: 50000, Step: 1, Default: 100, Value: 30000,
 	}}
 	slower := webcam("Webcam", "usb-1")
-	slower.batches[0][0].change = func(*v4l2Buffer) { slower.every = min(slower.every*3/2, 9*time.Second) }
-	for name, cam := range map[string]*fakeKernel{"exposing": exposing, "slower": slower} {
+	slower.Batches[0][0].Change = func(*uapi.Buffer) { slower.Interval = min(slower.Interval*3/2, 9*time.Second) }
+	for name, cam := range map[string]*v4l2test.Camera{"exposing": exposing, "slower": slower} {
 		onBoard(t, "auto", board{"/dev/video0": cam}, func(b *boardTest) {
 			time.Sleep(2 * time.Minute)
 			b.wantState(modeLive, "/dev/video0", "")
@@ -174,13 +178,13 @@ func TestBoardNamedByPort(t *testing.T) {
 		for range 2 {
 			time.Sleep(5 * time.Second)
 			b.wantState(modeLost, b.supervisor.currentStatus().Device, path+": no such device: is it plugged in?")
-			b.plug(path, named)
-			b.plug("/dev/video0", named)
+			b.Plug(path, named)
+			b.Plug("/dev/video0", named)
 			time.Sleep(2 * time.Second)
 			b.wantState(modeLive, path, "")
-			b.unplug(path)
+			b.Unplug(path)
 		}
-		if n := strings.Count(strings.Join(other.calls, " "), "STREAMON"); n > 0 {
+		if n := strings.Count(strings.Join(other.Calls, " "), "STREAMON"); n > 0 {
 			t.Errorf("the other camera was started %d times", n)
 		}
 	})
@@ -207,24 +211,24 @@ func TestBoardNamedByNumber(t *testing.T) {
 			onBoard(t, "/dev/video0", devices, func(b *boardTest) {
 				time.Sleep(5 * time.Second)
 				if test.late {
-					b.plug("/dev/video2", twin)
+					b.Plug("/dev/video2", twin)
 					time.Sleep(time.Second)
 				}
-				b.unplug("/dev/video0")
+				b.Unplug("/dev/video0")
 				time.Sleep(5 * time.Second)
 				b.wantState(modeLost, "/dev/video0", "/dev/video0: no such device: is it plugged in?")
 				if test.other {
-					b.unplug("/dev/video2") // both come back elsewhere
-					b.plug("/dev/video6", twin)
+					b.Unplug("/dev/video2") // both come back elsewhere
+					b.Plug("/dev/video6", twin)
 				}
-				b.plug("/dev/video4", cam)
+				b.Plug("/dev/video4", cam)
 				time.Sleep(5 * time.Second)
 				if got := b.supervisor.currentStatus().Mode; got != test.mode {
 					t.Errorf("it is %s when it has come back as /dev/video4, want %s", got, test.mode)
 				}
-				b.unplug("/dev/video4")
+				b.Unplug("/dev/video4")
 				time.Sleep(time.Second)
-				b.plug("/dev/video0", cam)
+				b.Plug("/dev/video0", cam)
 				time.Sleep(5 * time.Second)
 				b.wantState(modeLive, "/dev/video0", "")
 			})
@@ -235,9 +239,9 @@ func TestBoardNamedByNumber(t *testing.T) {
 // A size that a viewer chose and that the bus has no room for is given up.
 func TestBoardSizeRefused(t *testing.T) {
 	cam := webcam("Webcam", "usb-1")
-	cam.sizes = [][2]uint32{{640, 480}, {1920, 1080}}
-	cam.fail = func(call string) error {
-		if call == "STREAMON" && cam.pix.width > 640 {
+	cam.Sizes = [][2]uint32{{640, 480}, {1920, 1080}}
+	cam.Fail = func(call string) error {
+		if call == "STREAMON" && cam.Pix.Width > 640 {
 			return unix.ENOSPC
 		}
 		return nil
@@ -268,7 +272,7 @@ func TestBoardSizeRefused(t *testing.T) {
 // A camera with an infrared or depth node in front shows the colour one.
 func TestBoardColourFirst(t *testing.T) {
 	infrared, colour := webcam("Hello", "usb-1"), webcam("Hello", "usb-1")
-	infrared.formats = []string{"GREY", "Y16"}
+	infrared.Formats = []string{"GREY", "Y16"}
 	onBoard(t, "auto", board{"/dev/video0": infrared, "/dev/video2": colour}, func(b *boardTest) {
 		time.Sleep(time.Second)
 		b.wantState(modeLive, "/dev/video2", "")
@@ -285,23 +289,23 @@ func TestBoardMedia(t *testing.T) {
 	}{
 		{"camera", sensor, false},
 		{"receiver with nothing connected", 0, false},
-		{"processor", mediaEntityIO, true},
+		{"processor", uapi.MEDIA_ENT_F_IO_V4L, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			g := &mediaGraph{
-				entities:   []mediaEntity{{id: 1, function: mediaEntityIO}, {id: 2, function: processor}, {id: 3, function: test.source}},
-				pads:       []mediaPad{{id: 11, entityID: 1}, {id: 12, entityID: 2}, {id: 13, entityID: 2}, {id: 14, entityID: 3}},
-				links:      []mediaLink{{sourceID: 13, sinkID: 11}, {sourceID: 14, sinkID: 12}, {sourceID: 21, sinkID: 1}},
-				interfaces: []mediaInterface{{id: 21, major: 81, minor: 5}},
+			g := &v4l2.Topology{
+				Entities:   []uapi.MediaEntity{{ID: 1, Function: uapi.MEDIA_ENT_F_IO_V4L}, {ID: 2, Function: processor}, {ID: 3, Function: test.source}},
+				Pads:       []uapi.MediaPad{{ID: 11, EntityID: 1}, {ID: 12, EntityID: 2}, {ID: 13, EntityID: 2}, {ID: 14, EntityID: 3}},
+				Links:      []uapi.MediaLink{{SourceID: 13, SinkID: 11}, {SourceID: 14, SinkID: 12}, {SourceID: 21, SinkID: 1}},
+				Interfaces: []uapi.MediaInterface{{ID: 21, Major: 81, Minor: 5}},
 			}
 			if test.source == 0 {
-				g.links = g.links[2:]
+				g.Links = g.Links[2:]
 			}
-			b := &fakeBoard{devices: board{"/dev/media0": newFakeKernel(), "/dev/media1": {graph: g}, "/dev/video5": deadNode()}}
-			if got := fedFromMemory(b, "/dev/video5", readGraphs(b)); got != test.want {
+			b := v4l2test.NewBoard(board{"/dev/media0": v4l2test.NewCamera(), "/dev/media1": {Media: g}, "/dev/video5": deadNode()})
+			if got := v4l2.QueryNodes(b)[0].FedFromMemory; got != test.want {
 				t.Errorf("fed from memory: got %v, want %v", got, test.want)
 			}
-			_, err := findNodes(b, b.nodes(), settings{camera: "auto"})
+			_, err := findNodes(b, settings{camera: "auto"})
 			if got := err != nil; got != test.want {
 				t.Errorf("left out: got %v (%v), want %v", got, err, test.want)
 			}
@@ -328,9 +332,9 @@ func TestV4L2Refused(t *testing.T) {
 	} {
 		for _, err := range test.errs {
 			t.Run(fmt.Sprint(test.call, " ", err), func(t *testing.T) {
-				k := newFakeKernel()
-				k.shows(picture1)
-				k.fail = failAt(test.call, err)
+				k := v4l2test.NewCamera()
+				k.Show(picture1)
+				k.Fail = v4l2test.FailAt(test.call, err)
 				c := openFake(t, k)
 				if _, err := captureOne(c); err != nil {
 					t.Error(err)
@@ -355,19 +359,19 @@ func TestV4L2Refused(t *testing.T) {
 func TestV4L2FormatRefused(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		refuse func(pix *v4l2PixFormat) bool
+		refuse func(pix *uapi.PixFormat) bool
 		want   string // or the error
 	}{
-		{"MJPG", func(pix *v4l2PixFormat) bool { return pix.pixelFormat == fourccCode("MJPG") }, "640x480 YUYV at 30 fps"},
-		{"a size", func(pix *v4l2PixFormat) bool { return pix.width == 640 }, "800x600 MJPG at 30 fps"},
-		{"all sizes but the one that is set", func(pix *v4l2PixFormat) bool { return pix.width != 176 }, "176x144 MJPG at 30 fps"},
-		{"all", func(pix *v4l2PixFormat) bool { return true }, "ioctl(VIDIOC_S_FMT): invalid argument"},
+		{"MJPG", func(pix *uapi.PixFormat) bool { return pix.PixelFormat == fourCC("MJPG") }, "640x480 YUYV at 30 fps"},
+		{"a size", func(pix *uapi.PixFormat) bool { return pix.Width == 640 }, "800x600 MJPG at 30 fps"},
+		{"all sizes but the one that is set", func(pix *uapi.PixFormat) bool { return pix.Width != 176 }, "176x144 MJPG at 30 fps"},
+		{"all", func(pix *uapi.PixFormat) bool { return true }, "ioctl(VIDIOC_S_FMT): invalid argument"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.pix = v4l2PixFormat{width: 176, height: 144}
-			k.sizes = [][2]uint32{{640, 480}, {800, 600}, {1280, 720}}
-			k.refuse = test.refuse
+			k := v4l2test.NewCamera()
+			k.Pix = uapi.PixFormat{Width: 176, Height: 144}
+			k.Sizes = [][2]uint32{{640, 480}, {800, 600}, {1280, 720}}
+			k.Refuse = test.refuse
 			want := smallSize
 			want.width, want.height = 640, 480
 			c, err := openNode(k, fakePath, want)
@@ -381,18 +385,18 @@ func TestV4L2FormatRefused(t *testing.T) {
 			if !strings.HasSuffix(got, ": "+test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
-			k.checkReleased(t)
+			k.CheckReleased(t)
 		})
 	}
 }
 
 // Lists that never end are cut short.
 func TestV4L2EndlessLists(t *testing.T) {
-	k := newFakeKernel()
-	k.endlessLists = true
+	k := v4l2test.NewCamera()
+	k.EndlessLists = true
 	c := openFake(t, k)
 	c.choices()
-	if n := len(k.calls); n > 5000 {
+	if n := len(k.Calls); n > 5000 {
 		t.Errorf("%d calls, want an end", n)
 	}
 }

@@ -15,11 +15,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
 func TestV4L2Calls(t *testing.T) {
-	k := newFakeKernel()
-	k.shows(picture1, picture2)
+	k := v4l2test.NewCamera()
+	k.Show(picture1, picture2)
 	if err := session(k, 2); err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +32,7 @@ func TestV4L2Calls(t *testing.T) {
 		" STREAMON watch G_EXT_CTRLS" +
 		strings.Repeat(" wait DQBUF DQBUF QBUF", 2) +
 		" STREAMOFF munmap munmap munmap munmap REQBUFS 0 close"
-	if got := strings.Join(k.calls, " "); got != want {
+	if got := strings.Join(k.Calls, " "); got != want {
 		t.Errorf("calls:\ngot  %s\nwant %s", got, want)
 	}
 }
@@ -53,14 +56,14 @@ func TestV4L2EachCallFails(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for n := 1; ; n++ {
-				k := newFakeKernel()
-				k.shows(picture1, picture2)
+				k := v4l2test.NewCamera()
+				k.Show(picture1, picture2)
 				failed := ""
-				k.fail = func(call string) error {
-					if len(k.calls) == n {
+				k.Fail = func(call string) error {
+					if len(k.Calls) == n {
 						failed = call
 					}
-					if len(k.calls) == n || len(k.calls) > n && test.always {
+					if len(k.Calls) == n || len(k.Calls) > n && test.always {
 						return test.err
 					}
 					return nil
@@ -72,9 +75,9 @@ func TestV4L2EachCallFails(t *testing.T) {
 				if !errors.Is(err, test.err) && !slices.Contains(optionalCalls, failed) {
 					t.Errorf("got error %v, want %v", err, test.err)
 				}
-				k.checkReleased(t)
+				k.CheckReleased(t)
 				if t.Failed() {
-					t.Fatalf("that was with call %d, %s, failing; all calls: %q", n, failed, k.calls)
+					t.Fatalf("that was with call %d, %s, failing; all calls: %q", n, failed, k.Calls)
 				}
 			}
 		})
@@ -108,9 +111,9 @@ func TestV4L2Errors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("%s %v", test.call, test.err), func(t *testing.T) {
-			k := newFakeKernel()
-			k.shows(picture1)
-			k.fail = failAt(test.call, test.err)
+			k := v4l2test.NewCamera()
+			k.Show(picture1)
+			k.Fail = v4l2test.FailAt(test.call, test.err)
 			err := session(k, 1)
 			if err == nil || err.Error() != test.want {
 				t.Errorf("got  %v\nwant %s", err, test.want)
@@ -127,18 +130,18 @@ func TestV4L2Errors(t *testing.T) {
 func TestV4L2Nonsense(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(b *v4l2Buffer)
+		change func(b *uapi.Buffer)
 	}{
-		{"buffer 4 of 4", func(b *v4l2Buffer) { b.index = 4 }},
-		{"buffer 2^32-1", func(b *v4l2Buffer) { b.index = 1<<32 - 1 }},
-		{"one byte too many", func(b *v4l2Buffer) { b.bytesUsed = b.length + 1 }},
-		{"2^31 bytes", func(b *v4l2Buffer) { b.bytesUsed = 1 << 31 }},
-		{"2^32-1 bytes", func(b *v4l2Buffer) { b.bytesUsed = 1<<32 - 1 }},
+		{"buffer 4 of 4", func(b *uapi.Buffer) { b.Index = 4 }},
+		{"buffer 2^32-1", func(b *uapi.Buffer) { b.Index = 1<<32 - 1 }},
+		{"one byte too many", func(b *uapi.Buffer) { b.BytesUsed = b.Length + 1 }},
+		{"2^31 bytes", func(b *uapi.Buffer) { b.BytesUsed = 1 << 31 }},
+		{"2^32-1 bytes", func(b *uapi.Buffer) { b.BytesUsed = 1<<32 - 1 }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.batches = [][]fakePicture{{{picture1, test.change}}}
+			k := v4l2test.NewCamera()
+			k.Batches = [][]v4l2test.Picture{{{Data: picture1, Change: test.change}}}
 			_, err := captureOne(openFake(t, k))
 			if err == nil || errors.Is(err, errDamaged) {
 				t.Errorf("got error %v, want one that has the camera opened anew", err)
@@ -150,18 +153,18 @@ func TestV4L2Nonsense(t *testing.T) {
 func TestV4L2Stall(t *testing.T) {
 	tests := []struct {
 		name string
-		rate v4l2Fract
+		rate uapi.Fract
 		want time.Duration
 	}{
-		{"ordinary rate", v4l2Fract{1, 30}, 2 * time.Second},
-		{"a picture in 4 s", v4l2Fract{4, 1}, 20 * time.Second},
+		{"ordinary rate", fract(1, 30), 2 * time.Second},
+		{"a picture in 4 s", fract(4, 1), 20 * time.Second},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newFakeKernel()
-				k.slowest = test.rate
-				k.shows(picture1)
+				k := v4l2test.NewCamera()
+				k.Slowest = test.rate
+				k.Show(picture1)
 				c := openFake(t, k)
 				if _, err := captureOne(c); err != nil {
 					t.Fatal(err)
@@ -183,7 +186,7 @@ func TestV4L2Stall(t *testing.T) {
 
 func TestV4L2Cancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := openFake(t, newFakeKernel())
+		c := openFake(t, v4l2test.NewCamera())
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		start := time.Now()
@@ -199,8 +202,8 @@ func TestV4L2Cancel(t *testing.T) {
 
 // A stream that is stopped has nothing to wait for.
 func TestV4L2StreamStopped(t *testing.T) {
-	k := newFakeKernel()
-	k.revents = unix.POLLERR
+	k := v4l2test.NewCamera()
+	k.Revents = unix.POLLERR
 	_, err := captureOne(openFake(t, k))
 	if want := fakePath + ": the camera stopped streaming"; err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
@@ -208,28 +211,28 @@ func TestV4L2StreamStopped(t *testing.T) {
 }
 
 func TestV4L2Capture(t *testing.T) {
-	damaged := fakePicture{picture1, hasFlags(bufFlagError)}
+	damaged := v4l2test.Picture{Data: picture1, Change: v4l2test.WithFlags(uapi.V4L2_BUF_FLAG_ERROR)}
 	tests := []struct {
 		name  string
-		ready []fakePicture // at once
-		want  []byte        // nil: errDamaged
-		after int           // times that errDamaged comes then
+		ready []v4l2test.Picture // at once
+		want  []byte             // nil: errDamaged
+		after int                // times that errDamaged comes then
 	}{
-		{"one", []fakePicture{{data: picture1}}, picture1, 0},
-		{"the newest of three", []fakePicture{{data: picture1}, {data: picture2}, {data: picture3}}, picture3, 0},
-		{"padding", []fakePicture{{data: append(bytes.Clone(picture1), make([]byte, 5000)...)}}, picture1, 0},
-		{"ERROR flag", []fakePicture{damaged}, nil, 0},
-		{"the newest has the ERROR flag", []fakePicture{{data: picture2}, damaged}, picture2, 1},
-		{"the oldest has the ERROR flag", []fakePicture{damaged, {data: picture2}}, picture2, 1},
-		{"empty", []fakePicture{{}}, nil, 0},
-		{"truncated", []fakePicture{{data: picture1[:len(picture1)/2]}}, nil, 0},
-		{"no JPEG", []fakePicture{{data: make([]byte, 5000)}}, nil, 0},
+		{"one", []v4l2test.Picture{{Data: picture1}}, picture1, 0},
+		{"the newest of three", []v4l2test.Picture{{Data: picture1}, {Data: picture2}, {Data: picture3}}, picture3, 0},
+		{"padding", []v4l2test.Picture{{Data: append(bytes.Clone(picture1), make([]byte, 5000)...)}}, picture1, 0},
+		{"ERROR flag", []v4l2test.Picture{damaged}, nil, 0},
+		{"the newest has the ERROR flag", []v4l2test.Picture{{Data: picture2}, damaged}, picture2, 1},
+		{"the oldest has the ERROR flag", []v4l2test.Picture{damaged, {Data: picture2}}, picture2, 1},
+		{"empty", []v4l2test.Picture{{}}, nil, 0},
+		{"truncated", []v4l2test.Picture{{Data: picture1[:len(picture1)/2]}}, nil, 0},
+		{"no JPEG", []v4l2test.Picture{{Data: make([]byte, 5000)}}, nil, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.batches = [][]fakePicture{test.ready}
-			k.shows(picture3)
+			k := v4l2test.NewCamera()
+			k.Batches = [][]v4l2test.Picture{test.ready}
+			k.Show(picture3)
 			c := openFake(t, k)
 			got, err := captureOne(c)
 			if (err == nil) != (test.want != nil) || err != nil && !errors.Is(err, errDamaged) {
@@ -238,8 +241,8 @@ func TestV4L2Capture(t *testing.T) {
 			if !bytes.Equal(got, test.want) {
 				t.Errorf("got another picture, of %d bytes, want %d", len(got), len(test.want))
 			}
-			if len(k.queued) != buffersJPEG {
-				t.Errorf("%d buffers are queued, want %d", len(k.queued), buffersJPEG)
+			if len(k.Queued) != buffersJPEG {
+				t.Errorf("%d buffers are queued, want %d", len(k.Queued), buffersJPEG)
 			}
 			for range test.after {
 				if _, err := captureOne(c); err != errDamaged {
@@ -254,13 +257,13 @@ func TestV4L2Capture(t *testing.T) {
 }
 
 func TestV4L2CaptureAllocates(t *testing.T) {
-	k := newFakeKernel()
-	k.batches = [][]fakePicture{{{data: picture1}, {data: picture2}}}
-	k.endless = true
+	k := v4l2test.NewCamera()
+	k.Batches = [][]v4l2test.Picture{{{Data: picture1}, {Data: picture2}}}
+	k.Endless = true
 	c := openFake(t, k)
-	dst := make([]byte, 0, k.size)
+	dst := make([]byte, 0, k.BufferSize)
 	allocs := testing.AllocsPerRun(100, func() {
-		k.calls = k.calls[:0]
+		k.Calls = k.Calls[:0]
 		if _, _, err := c.Capture(t.Context(), dst); err != nil {
 			t.Fatal(err)
 		}

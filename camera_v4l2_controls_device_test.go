@@ -11,16 +11,19 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2"
+	"porthole/v4l2/uapi"
 )
 
 // oldLinux is the running kernel, as if it were from before Linux 3.17.
-type oldLinux struct{ linux }
+type oldLinux struct{ v4l2.Linux }
 
-func (k oldLinux) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
-	if request == vidiocQueryExtCtrl {
+func (k oldLinux) Ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	if request == uapi.VIDIOC_QUERY_EXT_CTRL {
 		return unix.ENOTTY
 	}
-	return k.linux.ioctl(fd, request, arg)
+	return k.Linux.Ioctl(fd, request, arg)
 }
 
 // Both ways to ask for the controls tell the same, and all of it makes sense.
@@ -30,22 +33,23 @@ func TestV4L2DeviceControls(t *testing.T) {
 		defer closeReal(t, c)
 		controls := controlsOf(t, c)
 		for _, d := range controls {
-			value, err := c.getControl(d)
-			t.Logf("%s=%d, error %v: %s; flags %#x", d.name, value, err, d.choice(), d.flags)
-			if !d.allows(d.initial) || err == nil && d.flags&ctrlFlagReadOnly == 0 && !d.allows(value) {
-				t.Errorf("%s: it is %d and %d by default, must be %s", d.name, value, d.initial, d.choice())
+			value, err := c.device.ControlValue(d)
+			t.Logf("%s=%d, error %v: %+v", d.Name, value, err, d)
+			if !d.Allows(d.Default) || err == nil && !d.ReadOnly && !d.Allows(value) {
+				t.Errorf("it is %d and must be one of %+v", value, d)
 			}
 		}
-		c.kernel = oldLinux{}
-		wide := func(d control) bool { return d.typ == ctrlTypeInteger64 }
-		got, want := slices.DeleteFunc(controlsOf(t, c), wide), slices.DeleteFunc(controls, wide)
+		old := &v4l2Camera{device: openDevice(t, oldLinux{}, path)}
+		defer old.Close()
+		wide := func(d v4l2.Control) bool { return d.Type == v4l2.TypeInteger64 }
+		got, want := slices.DeleteFunc(controlsOf(t, old), wide), slices.DeleteFunc(controls, wide)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("VIDIOC_QUERYCTRL:\ngot  %+v\nwant %+v", got, want)
 		}
 	})
 }
 
-func controlsOf(t *testing.T, c *v4l2Camera) []control {
+func controlsOf(t *testing.T, c *v4l2Camera) []v4l2.Control {
 	t.Helper()
 	controls, err := c.controls()
 	if err != nil {
@@ -55,14 +59,14 @@ func controlsOf(t *testing.T, c *v4l2Camera) []control {
 }
 
 // valueOf returns a control of c, and its value.
-func valueOf(t *testing.T, c *v4l2Camera, name string) (control, int64) {
+func valueOf(t *testing.T, c *v4l2Camera, name string) (v4l2.Control, int64) {
 	t.Helper()
 	controls := controlsOf(t, c)
-	i := slices.IndexFunc(controls, func(d control) bool { return d.name == name })
+	i := slices.IndexFunc(controls, func(d v4l2.Control) bool { return d.Name == name })
 	if i < 0 {
-		t.Fatalf("no control %s, it has %s", name, controlNames(controls))
+		t.Fatalf("no control %s, it has %s", name, settableNames(controls))
 	}
-	value, err := c.getControl(controls[i])
+	value, err := c.device.ControlValue(controls[i])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +108,8 @@ func TestV4L2DeviceSet(t *testing.T) {
 		}
 		c := openReal(t, path, setting(t, before+" gain_automatic=default"))
 		for _, test := range tests[:len(tests)-1] { // the gain is automatic again
-			if d, got := valueOf(t, c, test.control); got != d.initial {
-				t.Errorf("got %s=%d, want %d as by default", test.control, got, d.initial)
+			if d, got := valueOf(t, c, test.control); got != d.Default {
+				t.Errorf("got %s=%d, want %d as by default", test.control, got, d.Default)
 			}
 		}
 		closeReal(t, c)
@@ -118,7 +122,7 @@ func TestV4L2DeviceInactive(t *testing.T) {
 		for automatic, want := range map[string]bool{"off": false, "on": true} {
 			c := openReal(t, path, setting(t, "gain_automatic="+automatic))
 			d, _ := valueOf(t, c, "gain")
-			if got := d.flags&ctrlFlagInactive != 0; got != want {
+			if got := d.Inactive; got != want {
 				t.Errorf("gain_automatic=%s: the gain is inactive: got %v, want %v", automatic, got, want)
 			}
 			closeReal(t, c)
@@ -137,7 +141,7 @@ func TestV4L2DeviceSetWrong(t *testing.T) {
 	}
 	eachCamera(t, "vivid", func(t *testing.T, path string) {
 		for _, test := range tests {
-			_, err := openV4L2(path, setting(t, "contrast=1 "+test.set))
+			_, err := openNode(v4l2.Linux{}, path, setting(t, "contrast=1 "+test.set))
 			if err == nil || !strings.HasPrefix(err.Error(), path+": "+test.want) {
 				t.Errorf("got  %v\nwant %s: %s", err, path, test.want)
 			}
@@ -145,8 +149,8 @@ func TestV4L2DeviceSetWrong(t *testing.T) {
 		}
 		c := openReal(t, path, smallSize)
 		defer closeReal(t, c)
-		if d, got := valueOf(t, c, "contrast"); got != d.initial {
-			t.Errorf("got contrast %d, want %d as before", got, d.initial)
+		if d, got := valueOf(t, c, "contrast"); got != d.Default {
+			t.Errorf("got contrast %d, want %d as before", got, d.Default)
 		}
 	})
 }
@@ -169,7 +173,7 @@ func TestV4L2DeviceSetWebcam(t *testing.T) {
 	}
 	eachCamera(t, "uvcvideo", func(t *testing.T, path string) {
 		for _, test := range tests {
-			c, err := openV4L2(path, setting(t, test.set))
+			c, err := openNode(v4l2.Linux{}, path, setting(t, test.set))
 			if err != nil {
 				if !strings.HasSuffix(err.Error(), test.want) {
 					t.Errorf("%s: got  %v\nwant %s", test.set, err, test.want)
@@ -179,8 +183,8 @@ func TestV4L2DeviceSetWebcam(t *testing.T) {
 			}
 			captureImage(t, c)
 			name, _, _ := strings.Cut(test.want, "=")
-			if d, got := valueOf(t, c.(*v4l2Camera), name); fmt.Sprintf("%s=%d", d.name, got) != test.want {
-				t.Errorf("%s: got %s=%d, want %s", test.set, d.name, got, test.want)
+			if d, got := valueOf(t, c.(*v4l2Camera), name); fmt.Sprintf("%s=%d", d.Name, got) != test.want {
+				t.Errorf("%s: got %s=%d, want %s", test.set, d.Name, got, test.want)
 			}
 			closeReal(t, c)
 		}

@@ -10,6 +10,10 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2"
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
 // setting returns settings with what each -set gives: "name=value name=value",
@@ -26,11 +30,11 @@ func setting(t testing.TB, flags string) settings {
 }
 
 // values lists the values that differ from those of a new webcam.
-func (k *fakeKernel) values() string {
+func values(c *v4l2test.Camera) string {
 	var values []string
-	for i, before := range webcamControls() {
-		if after := k.controls[i]; after.value != before.value {
-			values = append(values, fmt.Sprintf("%s=%d", controlName(after.name), after.value))
+	for i, before := range v4l2test.WebcamControls() {
+		if after := c.Controls[i]; after.Value != before.Value {
+			values = append(values, fmt.Sprintf("%s=%d", v4l2.ControlName(after.Label), after.Value))
 		}
 	}
 	return strings.Join(values, " ")
@@ -50,7 +54,7 @@ func TestControlName(t *testing.T) {
 		{"", ""},
 	}
 	for _, test := range tests {
-		if got := controlName(test.name); got != test.want {
+		if got := v4l2.ControlName(test.name); got != test.want {
 			t.Errorf("%q: got %q, want %q", test.name, got, test.want)
 		}
 	}
@@ -61,11 +65,11 @@ func FuzzControlName(f *testing.F) {
 	f.Add("_\xff_")
 	proper := regexp.MustCompile(`^([a-z0-9]+(_[a-z0-9]+)*)?$`)
 	f.Fuzz(func(t *testing.T, name string) {
-		got := controlName(name)
+		got := v4l2.ControlName(name)
 		if !proper.MatchString(got) {
 			t.Errorf("%q: got %q, want words and underscores", name, got)
 		}
-		if again := controlName(got); again != got {
+		if again := v4l2.ControlName(got); again != got {
 			t.Errorf("%q: got %q, and of that %q", name, got, again)
 		}
 	})
@@ -101,14 +105,14 @@ func TestV4L2Set(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.set, func(t *testing.T) {
-			k := newFakeKernel()
-			k.controls = webcamControls()
+			k := v4l2test.NewCamera()
+			k.Controls = v4l2test.WebcamControls()
 			c, err := openNode(k, fakePath, setting(t, test.set))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if got := k.values(); got != test.want {
+			if got := values(k); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -147,34 +151,34 @@ func TestV4L2SetWrong(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.set, func(t *testing.T) {
-			k := newFakeKernel()
-			k.controls = webcamControls()
+			k := v4l2test.NewCamera()
+			k.Controls = v4l2test.WebcamControls()
 			_, err := openNode(k, fakePath, setting(t, test.set))
 			if err == nil || err.Error() != fakePath+": "+test.want {
 				t.Errorf("got  %v\nwant %s: %s", err, fakePath, test.want)
 			}
-			if got := k.values(); got != "" {
+			if got := values(k); got != "" {
 				t.Errorf("%s was set, want nothing", got)
 			}
-			k.checkReleased(t)
+			k.CheckReleased(t)
 		})
 	}
 }
 
 // All is checked before the first is set.
 func TestV4L2SetAllOrNone(t *testing.T) {
-	k := newFakeKernel()
-	k.controls = webcamControls()
+	k := v4l2test.NewCamera()
+	k.Controls = v4l2test.WebcamControls()
 	if _, err := openNode(k, fakePath, setting(t, "brightness=1 contrast=1")); err == nil {
 		t.Error("got no error, want one")
 	}
-	if slices.Contains(k.calls, "S_EXT_CTRLS") {
-		t.Errorf("got calls %q, want none that sets anything", k.calls)
+	if slices.Contains(k.Calls, "S_EXT_CTRLS") {
+		t.Errorf("got calls %q, want none that sets anything", k.Calls)
 	}
 }
 
 func TestV4L2SetWithoutControls(t *testing.T) {
-	_, err := openNode(newFakeKernel(), fakePath, setting(t, "brightness=1"))
+	_, err := openNode(v4l2test.NewCamera(), fakePath, setting(t, "brightness=1"))
 	if want := fakePath + `: no control "brightness": it has none`; err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
@@ -182,20 +186,20 @@ func TestV4L2SetWithoutControls(t *testing.T) {
 
 // Linux before 3.17 has VIDIOC_QUERYCTRL only, some drivers have nothing.
 func TestV4L2OldControls(t *testing.T) {
-	k := newFakeKernel()
-	k.controls = webcamControls()[:10]
-	k.fail = failAt("QUERY_EXT_CTRL", unix.ENOTTY)
+	k := v4l2test.NewCamera()
+	k.Controls = v4l2test.WebcamControls()[:10]
+	k.Fail = v4l2test.FailAt("QUERY_EXT_CTRL", unix.ENOTTY)
 	c := openFake(t, k)
 	got, err := c.controls()
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.fail = nil
+	k.Fail = nil
 	want, err := c.controls()
 	if err != nil || len(want) != 5 || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("with VIDIOC_QUERYCTRL: got  %v\nwant, as with VIDIOC_QUERY_EXT_CTRL, %v (error %v)", got, want, err)
 	}
-	k.fail = func(call string) error { return errorIf(strings.HasPrefix(call, "QUERY"), unix.ENOTTY) }
+	k.Fail = func(call string) error { return errorIf(strings.HasPrefix(call, "QUERY"), unix.ENOTTY) }
 	if list, err := c.controls(); len(list) > 0 || err != nil {
 		t.Errorf("with neither: got %v, error %v, want none of both", list, err)
 	}
@@ -210,15 +214,15 @@ func errorIf(is bool, err error) error {
 }
 
 func TestV4L2ControlErrors(t *testing.T) {
-	broken := func(call string) func(k *fakeKernel) {
-		return func(k *fakeKernel) { k.fail = failAt(call, unix.ENODEV) }
+	broken := func(call string) func(k *v4l2test.Camera) {
+		return func(k *v4l2test.Camera) { k.Fail = v4l2test.FailAt(call, unix.ENODEV) }
 	}
-	refuses := func(err error) func(k *fakeKernel) {
-		return func(k *fakeKernel) { k.control("brightness").refuse = func() error { return err } }
+	refuses := func(err error) func(k *v4l2test.Camera) {
+		return func(k *v4l2test.Camera) { k.Control("brightness").Refuse = func() error { return err } }
 	}
 	tests := []struct {
 		name   string
-		change func(k *fakeKernel)
+		change func(k *v4l2test.Camera)
 		want   string
 	}{
 		{"unplugged when asked", broken("QUERY_EXT_CTRL"), "the camera is gone: was it unplugged?"},
@@ -228,14 +232,14 @@ func TestV4L2ControlErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.controls = webcamControls()
+			k := v4l2test.NewCamera()
+			k.Controls = v4l2test.WebcamControls()
 			test.change(k)
 			_, err := openNode(k, fakePath, setting(t, "brightness=1"))
 			if err == nil || err.Error() != fakePath+": "+test.want {
 				t.Errorf("got  %v\nwant %s: %s", err, fakePath, test.want)
 			}
-			k.checkReleased(t)
+			k.CheckReleased(t)
 		})
 	}
 }
@@ -243,23 +247,23 @@ func TestV4L2ControlErrors(t *testing.T) {
 // A control that cannot be asked about ends the list, and so does a driver that
 // goes round in circles. A menu is not as long as it says.
 func TestV4L2ControlNonsense(t *testing.T) {
-	k := newFakeKernel()
-	k.controls = webcamControls()
-	k.control("auto_exposure").max = 1<<63 - 1
+	k := v4l2test.NewCamera()
+	k.Controls = v4l2test.WebcamControls()
+	k.Control("auto_exposure").Max = 1<<63 - 1
 	c := openFake(t, k)
 	asked := 0
-	k.fail = func(call string) error {
+	k.Fail = func(call string) error {
 		if call == "QUERY_EXT_CTRL" {
 			asked++
 		}
 		return errorIf(asked == 12, unix.EIO)
 	}
 	list, err := c.controls()
-	if err != nil || controlNames(list) != "brightness, contrast, white_balance_automatic, horizontal_flip, tests, auto_exposure" {
-		t.Errorf("got %s, error %v, want those before the broken one", controlNames(list), err)
+	if err != nil || settableNames(list) != "brightness, contrast, white_balance_automatic, horizontal_flip, tests, auto_exposure" {
+		t.Errorf("got %s, error %v, want those before the broken one", settableNames(list), err)
 	}
-	k.fail = nil
-	k.controls = append(k.controls[:3:3], &fakeControl{id: 0xffffffff, typ: ctrlTypeInteger, name: "Circle"})
+	k.Fail = nil
+	k.Controls = append(k.Controls[:3:3], &v4l2test.Control{ID: 0xffffffff, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Circle"})
 	if list, err := c.controls(); err != nil || len(list) > 3 {
 		t.Errorf("got %d controls, error %v, want at most 3", len(list), err)
 	}
@@ -268,14 +272,14 @@ func TestV4L2ControlNonsense(t *testing.T) {
 // What an automatic mode overwrites when it is switched off holds all the same,
 // in whatever order they are given: drivers like vivid take it, and forget it.
 func TestV4L2SetOverwritten(t *testing.T) {
-	k := newFakeKernel()
-	k.controls = webcamControls()
-	k.control("exposure_time_absolute").refuse = nil
-	auto := k.control("auto_exposure")
-	auto.changed = func() {
-		if auto.initial == 3 { // it is the first time
-			k.control("exposure_time_absolute").value = 777
-			auto.initial = 1
+	k := v4l2test.NewCamera()
+	k.Controls = v4l2test.WebcamControls()
+	k.Control("exposure_time_absolute").Refuse = nil
+	auto := k.Control("auto_exposure")
+	auto.Changed = func() {
+		if auto.Default == 3 { // it is the first time
+			k.Control("exposure_time_absolute").Value = 777
+			auto.Default = 1
 		}
 	}
 	c, err := openNode(k, fakePath, setting(t, "exposure_time_absolute=100 auto_exposure=1"))
@@ -283,17 +287,17 @@ func TestV4L2SetOverwritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if got, want := k.values(), "auto_exposure=1 exposure_time_absolute=100"; got != want {
+	if got, want := values(k), "auto_exposure=1 exposure_time_absolute=100"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 // The driver may make another value of what it is asked for.
 func TestV4L2SetClamped(t *testing.T) {
-	k := newFakeKernel()
-	k.controls = webcamControls()
-	f := k.control("brightness")
-	f.changed = func() { f.value = min(f.value, 200) }
+	k := v4l2test.NewCamera()
+	k.Controls = v4l2test.WebcamControls()
+	f := k.Control("brightness")
+	f.Changed = func() { f.Value = min(f.Value, 200) }
 	want := setting(t, "brightness=255")
 	opened, err := openNode(k, fakePath, want)
 	if err != nil {
@@ -301,7 +305,7 @@ func TestV4L2SetClamped(t *testing.T) {
 	}
 	defer opened.Close()
 	c := opened.(*v4l2Camera)
-	if got, err := c.getControl(c.assignments[0].control); got != 200 || err != nil {
+	if got, err := c.device.ControlValue(c.assignments[0].control); got != 200 || err != nil {
 		t.Errorf("got brightness %d, error %v, want 200", got, err)
 	}
 }
@@ -311,14 +315,14 @@ func TestV4L2SetClamped(t *testing.T) {
 func TestV4L2SetAgain(t *testing.T) {
 	for _, refused := range []bool{false, true} {
 		t.Run(fmt.Sprint("refused: ", refused), func(t *testing.T) {
-			k := newFakeKernel()
-			k.controls = webcamControls()
-			k.shows(picture1)
-			f := k.control("brightness")
-			k.fail = func(call string) error {
+			k := v4l2test.NewCamera()
+			k.Controls = v4l2test.WebcamControls()
+			k.Show(picture1)
+			f := k.Control("brightness")
+			k.Fail = func(call string) error {
 				if call == "STREAMON" {
-					f.value = f.initial
-					f.refuse = func() error { return errorIf(refused, unix.EBUSY) }
+					f.Value = f.Default
+					f.Refuse = func() error { return errorIf(refused, unix.EBUSY) }
 				}
 				return nil
 			}
@@ -332,10 +336,10 @@ func TestV4L2SetAgain(t *testing.T) {
 			}
 			want := int64(7)
 			if refused {
-				want = f.initial
+				want = f.Default
 			}
-			if f.value != want {
-				t.Errorf("got brightness %d, want %d", f.value, want)
+			if f.Value != want {
+				t.Errorf("got brightness %d, want %d", f.Value, want)
 			}
 		})
 	}
@@ -354,8 +358,8 @@ func TestV4L2SteadyRate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprint(test.fps, " ", test.set), func(t *testing.T) {
-			k := newFakeKernel()
-			k.controls = webcamControls()
+			k := v4l2test.NewCamera()
+			k.Controls = v4l2test.WebcamControls()
 			want := setting(t, test.set)
 			want.fps = test.fps
 			c, err := openNode(k, fakePath, want)
@@ -363,12 +367,12 @@ func TestV4L2SteadyRate(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if got := k.values(); got != test.want {
+			if got := values(k); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}
-	k := newFakeKernel()
+	k := v4l2test.NewCamera()
 	c, err := openNode(k, fakePath, settings{width: 320, height: 180, fps: 30, quality: 80})
 	if err != nil {
 		t.Fatalf("without such a control: %v", err)
@@ -384,25 +388,25 @@ func TestV4L2Adjust(t *testing.T) {
 		{"brightness=100 exposure_time_absolute=100", "", fakePath + ": exposure_time_absolute=100: an automatic mode has this control: switch that off, too"},
 		{"brightness=100 contrast=99", "", "contrast=99: must be from -64 to 64 in steps of 8 (default -8)"},
 	} {
-		k := newFakeKernel()
-		k.controls = webcamControls()
+		k := v4l2test.NewCamera()
+		k.Controls = v4l2test.WebcamControls()
 		c := openFake(t, k)
-		before := k.values()
+		before := values(k)
 		err := c.setControls(setting(t, test.set).set)
 		if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 			t.Errorf("%s: got error %v, want %s", test.set, err, test.err)
 		}
-		if got := k.values(); test.err != "" && got != before || test.err == "" && got != test.want {
+		if got := values(k); test.err != "" && got != before || test.err == "" && got != test.want {
 			t.Errorf("%s: got %q, want %q; %q before", test.set, got, test.want, before)
 		}
 	}
 }
 
 func TestV4L2Choices(t *testing.T) {
-	k := newFakeKernel()
-	k.controls = webcamControls()
-	k.sizes = [][2]uint32{{640, 480}, {320, 180}}
-	k.intervals = []v4l2Fract{{1, 15}, {1, 30}}
+	k := v4l2test.NewCamera()
+	k.Controls = v4l2test.WebcamControls()
+	k.Sizes = [][2]uint32{{640, 480}, {320, 180}}
+	k.Intervals = []uapi.Fract{fract(1, 15), fract(1, 30)}
 	ch := openFake(t, k).choices()
 	got := fmt.Sprint(ch.Sizes, ch.Rates, ch.Encodes)
 	for _, d := range ch.Controls {
@@ -423,10 +427,10 @@ brightness: "Brightness" int 0-255/1 128 (128) [] false false`
 // the list, not the camera.
 func TestV4L2ControlsHalfWay(t *testing.T) {
 	for _, err := range []error{unix.EPIPE, unix.ETIMEDOUT, unix.EBUSY, unix.EACCES, unix.EIO} {
-		k := newFakeKernel()
-		k.controls = webcamControls()
+		k := v4l2test.NewCamera()
+		k.Controls = v4l2test.WebcamControls()
 		asked := 0
-		k.fail = func(call string) error {
+		k.Fail = func(call string) error {
 			if call == "QUERY_EXT_CTRL" {
 				asked++
 			}
@@ -438,7 +442,7 @@ func TestV4L2ControlsHalfWay(t *testing.T) {
 			continue
 		}
 		c.Close()
-		if got := k.values(); got != "brightness=1" {
+		if got := values(k); got != "brightness=1" {
 			t.Errorf("got %q", got)
 		}
 	}
@@ -446,9 +450,9 @@ func TestV4L2ControlsHalfWay(t *testing.T) {
 
 // A control that cannot be read is listed, and can be set while the camera runs.
 func TestV4L2WriteOnly(t *testing.T) {
-	k := newFakeKernel()
-	k.controls = webcamControls()[:3]
-	k.fail = failAt("G_EXT_CTRLS", unix.EACCES)
+	k := v4l2test.NewCamera()
+	k.Controls = v4l2test.WebcamControls()[:3]
+	k.Fail = v4l2test.FailAt("G_EXT_CTRLS", unix.EACCES)
 	c := openFake(t, k)
 	controls := c.choices().Controls
 	if len(controls) != 2 || !controls[0].WriteOnly || controls[0].Value != 128 {
@@ -457,7 +461,7 @@ func TestV4L2WriteOnly(t *testing.T) {
 	if err := c.setControls([]controlSetting{{name: "brightness", value: "7"}}); err != nil {
 		t.Error(err)
 	}
-	if got := k.control("brightness").value; got != 7 {
+	if got := k.Control("brightness").Value; got != 7 {
 		t.Errorf("brightness is %d, want 7", got)
 	}
 }

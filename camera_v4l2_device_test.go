@@ -19,11 +19,14 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2"
+	"porthole/v4l2/uapi"
 )
 
 func TestV4L2NoDevice(t *testing.T) {
 	for _, path := range []string{os.DevNull, t.TempDir() + "/video0"} {
-		c, err := openV4L2(path, smallSize)
+		c, err := openNode(v4l2.Linux{}, path, smallSize)
 		if errors.Is(err, unix.ENOSYS) {
 			continue // QEMU without a kernel of its own knows no V4L2
 		}
@@ -37,8 +40,8 @@ func TestV4L2NoDevice(t *testing.T) {
 // driver is not "", has that driver. Without any, the test is skipped.
 func eachCamera(t *testing.T, driver string, test func(t *testing.T, path string)) {
 	var cameras, reasons []string
-	for _, path := range videoNodes() {
-		c, err := openV4L2(path, smallSize)
+	for _, path := range v4l2.Nodes(v4l2.Linux{}) {
+		c, err := openNode(v4l2.Linux{}, path, smallSize)
 		if err != nil {
 			reasons = append(reasons, err.Error())
 			continue
@@ -49,16 +52,25 @@ func eachCamera(t *testing.T, driver string, test func(t *testing.T, path string
 		}
 	}
 	if len(cameras) == 0 {
-		t.Skipf("no camera here; video nodes: %v %q", videoNodes(), reasons)
+		t.Skipf("no camera here; video nodes: %v %q", v4l2.Nodes(v4l2.Linux{}), reasons)
 	}
 	for _, path := range cameras {
 		t.Run(filepath.Base(path), func(t *testing.T) { test(t, path) })
 	}
 }
 
+func openDevice(t *testing.T, k v4l2.Kernel, path string) *v4l2.Device {
+	t.Helper()
+	device, err := v4l2.Open(k, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return device
+}
+
 func openReal(t *testing.T, path string, want settings) *v4l2Camera {
 	t.Helper()
-	c, err := openV4L2(path, want)
+	c, err := openNode(v4l2.Linux{}, path, want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,14 +180,14 @@ func TestV4L2DeviceTime64(t *testing.T) {
 }
 
 // withoutTime32 is the kernel of this machine, less one layout.
-type withoutTime32 struct{ linux }
+type withoutTime32 struct{ v4l2.Linux }
 
-func (k withoutTime32) ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+func (k withoutTime32) Ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 	switch request {
-	case vidiocQueryBuf, vidiocQBuf, vidiocDQBuf:
+	case uapi.VIDIOC_QUERYBUF, uapi.VIDIOC_QBUF, uapi.VIDIOC_DQBUF:
 		return unix.ENOTTY
 	}
-	return k.linux.ioctl(fd, request, arg)
+	return k.Linux.Ioctl(fd, request, arg)
 }
 
 // Without a path, the first camera that is free is opened. When all are in use,
@@ -200,10 +212,10 @@ func TestV4L2DeviceAny(t *testing.T) {
 
 // openAny opens the first camera that is found and free.
 func openAny() (camera, error) {
-	paths, err := findV4L2(smallSize)
+	paths, err := findNodes(v4l2.Linux{}, smallSize)
 	for _, path := range paths {
 		var c camera
-		if c, err = openV4L2(path, smallSize); err == nil {
+		if c, err = openNode(v4l2.Linux{}, path, smallSize); err == nil {
 			return c, nil
 		}
 	}
@@ -212,26 +224,25 @@ func openAny() (camera, error) {
 
 // Each raw format shows what the camera sees.
 func TestV4L2DeviceFormats(t *testing.T) {
-	known := formatsWanted
-	defer func() { formatsWanted = known }()
 	eachCamera(t, "", func(t *testing.T, path string) {
-		formatsWanted = known
 		c := openReal(t, path, smallSize)
-		offered, err := listFormats(c.kernel, c.fd)
+		offered, err := c.device.EnumFormats()
 		if err != nil {
 			t.Error(err)
 		}
 		closeReal(t, c)
-		for _, format := range known {
+		for _, format := range v4l2Formats {
 			if !slices.Contains(offered, format) {
 				continue
 			}
-			t.Run(format, func(t *testing.T) {
-				formatsWanted = []string{format}
-				c := openReal(t, path, smallSize)
+			t.Run(format.String(), func(t *testing.T) {
+				c, err := openV4L2(v4l2.Linux{}, path, smallSize, []v4l2.FourCC{format})
+				if err != nil {
+					t.Fatal(err)
+				}
 				m, _ := captureImage(t, c)
 				closeReal(t, c)
-				if got := c.Info().Format; got != format {
+				if got := c.Info().Format; got != format.String() {
 					t.Errorf("got format %s, want %s", got, format)
 				}
 				if c.Info().Driver == "vivid" {
@@ -269,7 +280,7 @@ func TestV4L2DeviceInUse(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
 		first := openReal(t, path, smallSize)
 		captureImage(t, first)
-		_, err := openV4L2(path, smallSize)
+		_, err := openNode(v4l2.Linux{}, path, smallSize)
 		if want := path + ": in use by another program"; err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("opened twice: got error %v, want %s", err, want)
 		}
@@ -289,7 +300,11 @@ func TestV4L2DeviceReleased(t *testing.T) {
 			c := openReal(t, path, smallSize)
 			if i%100 == 0 {
 				captureImage(t, c)
-				checkInUse(t, 1, len(c.buffers))
+				buffers := buffersJPEG
+				if c.encoder != nil {
+					buffers = buffersRaw
+				}
+				checkInUse(t, 1, buffers)
 			}
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
@@ -321,7 +336,7 @@ func TestV4L2DeviceErrors(t *testing.T) {
 			var c camera
 			err := error(nil)
 			for round := 0; round < 10 && err == nil; round++ {
-				if c, err = openV4L2(path, smallSize); err != nil {
+				if c, err = openNode(v4l2.Linux{}, path, smallSize); err != nil {
 					break
 				}
 				for n := 0; n < 4 && err == nil; n++ {
@@ -347,7 +362,12 @@ func inject(t *testing.T, c *v4l2Camera, button uint32) {
 	t.Helper()
 	const setControl = 0xc008561c // VIDIOC_S_CTRL
 	control := struct{ id, value uint32 }{button, 1}
-	if err := c.ioctl(setControl, unsafe.Pointer(&control)); err != nil {
+	fd, err := v4l2.Linux{}.Open(c.device.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := (v4l2.Linux{}).Ioctl(fd, setControl, unsafe.Pointer(&control)); err != nil {
 		t.Fatal(err)
 	}
 }

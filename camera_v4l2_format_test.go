@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
 func TestV4L2NearestSize(t *testing.T) {
@@ -19,8 +22,8 @@ func TestV4L2NearestSize(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.want, func(t *testing.T) {
-			k := newFakeKernel()
-			k.sizes = sizes
+			k := v4l2test.NewCamera()
+			k.Sizes = sizes
 			var o options
 			if err := o.parseSize(test.want); err != nil {
 				t.Fatal(err)
@@ -38,14 +41,14 @@ func TestV4L2NearestSize(t *testing.T) {
 }
 
 func TestV4L2NearestRate(t *testing.T) {
-	usual := []v4l2Fract{{1, 30}, {1, 15}, {1, 5}}
+	usual := []uapi.Fract{fract(1, 30), fract(1, 15), fract(1, 5)}
 	tests := []struct {
 		name      string
-		intervals []v4l2Fract
+		intervals []uapi.Fract
 		fps, want float64
 	}{
 		{"default", usual, 0, 30},
-		{"default of a fast camera", []v4l2Fract{{1, 120}, {1, 60}, {1, 30}, {1, 5}}, 0, 30},
+		{"default of a fast camera", []uapi.Fract{fract(1, 120), fract(1, 60), fract(1, 30), fract(1, 5)}, 0, 30},
 		{"the very one", usual, 15, 15},
 		{"near", usual, 14, 15},
 		{"between", usual, 10, 15},
@@ -55,8 +58,8 @@ func TestV4L2NearestRate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.intervals = test.intervals
+			k := v4l2test.NewCamera()
+			k.Intervals = test.intervals
 			want := smallSize
 			want.fps = test.fps
 			c, err := openNode(k, fakePath, want)
@@ -73,7 +76,7 @@ func TestV4L2NearestRate(t *testing.T) {
 
 // Black and white are in the JPEG what they are in the range that the driver says.
 func TestV4L2Range(t *testing.T) {
-	const full, limited, srgb = 1, quantizationLimited, 8 // V4L2_QUANTIZATION_FULL_RANGE, V4L2_COLORSPACE_SRGB
+	const full, limited, srgb = 1, uapi.V4L2_QUANTIZATION_LIM_RANGE, 8 // V4L2_QUANTIZATION_FULL_RANGE, V4L2_COLORSPACE_SRGB
 	tests := []struct {
 		name                     string
 		format                   string
@@ -81,21 +84,21 @@ func TestV4L2Range(t *testing.T) {
 		old                      bool  // kernel, in whose structure that is not yet
 		black, white             uint8 // in the JPEG, of 16 and 235
 	}{
-		{"USB camera", "YUYV", srgb, quantizationDefault, false, 0, 255},
-		{"television", "UYVY", 1, quantizationDefault, false, 0, 255}, // V4L2_COLORSPACE_SMPTE170M
-		{"not told", "NV12", 0, quantizationDefault, false, 0, 255},
-		{"limited", "YU12", colorspaceJPEG, limited, false, 0, 255},
-		{"colours of JPEG", "YUYV", colorspaceJPEG, quantizationDefault, false, 16, 235},
+		{"USB camera", "YUYV", srgb, uapi.V4L2_QUANTIZATION_DEFAULT, false, 0, 255},
+		{"television", "UYVY", 1, uapi.V4L2_QUANTIZATION_DEFAULT, false, 0, 255}, // V4L2_COLORSPACE_SMPTE170M
+		{"not told", "NV12", 0, uapi.V4L2_QUANTIZATION_DEFAULT, false, 0, 255},
+		{"limited", "YU12", uapi.V4L2_COLORSPACE_JPEG, limited, false, 0, 255},
+		{"colours of JPEG", "YUYV", uapi.V4L2_COLORSPACE_JPEG, uapi.V4L2_QUANTIZATION_DEFAULT, false, 16, 235},
 		{"full", "YUYV", srgb, full, false, 16, 235},
-		{"infrared", "GREY", srgb, quantizationDefault, false, 16, 235},
+		{"infrared", "GREY", srgb, uapi.V4L2_QUANTIZATION_DEFAULT, false, 16, 235},
 		{"grey, limited", "GREY", srgb, limited, false, 0, 255},
 		{"old kernel", "YUYV", srgb, full, true, 0, 255},
 		{"old kernel, grey", "GREY", srgb, limited, true, 16, 235},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.formats = []string{test.format}
+			k := v4l2test.NewCamera()
+			k.Formats = []string{test.format}
 			r := newRawPicture(test.format, 64, 48, func(x, _, n int) uint8 {
 				switch {
 				case n > 0:
@@ -105,14 +108,14 @@ func TestV4L2Range(t *testing.T) {
 				}
 				return 235
 			})
-			k.grant = func(pix *v4l2PixFormat) {
-				pix.width, pix.height, pix.bytesPerLine = 64, 48, uint32(r.stride)
-				pix.colorspace, pix.quantization = test.colorspace, test.quantization
+			k.Grant = func(pix *uapi.PixFormat) {
+				pix.Width, pix.Height, pix.BytesPerLine = 64, 48, uint32(r.stride)
+				pix.Colorspace, pix.Quantization = test.colorspace, test.quantization
 				if test.old {
-					pix.priv = 0
+					pix.Priv = 0
 				}
 			}
-			k.shows(r.data)
+			k.Show(r.data)
 			picture, err := captureOne(openFake(t, k))
 			if err != nil {
 				t.Fatal(err)
@@ -127,17 +130,17 @@ func TestV4L2Range(t *testing.T) {
 
 // A kernel for 32 bit without 32-bit time has another layout for buffers.
 func TestV4L2Time64(t *testing.T) {
-	if !timeIs32 {
+	if !uapi.TimeIs32 {
 		t.Skip("only 32-bit systems have two layouts")
 	}
-	if size := unsafe.Sizeof(v4l2BufferTime64{}); size != 80 {
+	if size := unsafe.Sizeof(uapi.BufferTime64{}); size != 80 {
 		t.Fatalf("the structure has %d bytes, want 80", size)
 	}
-	k := newFakeKernel()
-	k.time64 = true
-	k.shows(picture1, picture2)
+	k := v4l2test.NewCamera()
+	k.Time64 = true
+	k.Show(picture1, picture2)
 	if err := session(k, 2); err != nil {
 		t.Fatal(err)
 	}
-	k.checkReleased(t)
+	k.CheckReleased(t)
 }

@@ -12,11 +12,14 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
 // attachFake has a supervisor of the open camera of a kernel, which takes no pictures. The
 // function sends a change and returns the answer.
-func attachFake(t *testing.T, f *fakeKernel) (k *supervisor, c *v4l2Camera, send func(body string) string) {
+func attachFake(t *testing.T, f *v4l2test.Camera) (k *supervisor, c *v4l2Camera, send func(body string) string) {
 	k = newSupervisor(newStream(1), smallSize, 0, log.New(io.Discard, "", 0))
 	c = openFake(t, f)
 	k.setLive(c, 0)
@@ -25,10 +28,10 @@ func attachFake(t *testing.T, f *fakeKernel) (k *supervisor, c *v4l2Camera, send
 
 // The rates of television are shown with two decimals, and chosen by that.
 func TestV4L2Rates(t *testing.T) {
-	f := newFakeKernel()
-	f.intervals = []v4l2Fract{
-		{1001, 30000}, {1000000, 29970030}, {1, 15}, {1001, 15000}, // the second is the first, rounded by its driver
-		{0, 1}, {1, 0}, {1000, 1}, {1, 500}, // none that can be asked for
+	f := v4l2test.NewCamera()
+	f.Intervals = []uapi.Fract{
+		fract(1001, 30000), fract(1000000, 29970030), fract(1, 15), fract(1001, 15000), // the second is the first, rounded by its driver
+		fract(0, 1), fract(1, 0), fract(1000, 1), fract(1, 500), // none that can be asked for
 	}
 	k, c, send := attachFake(t, f)
 	if got := k.settings(); got.FPS != 29.97 || !slices.Equal(got.Rates, []float64{29.97, 15, 14.99}) {
@@ -39,22 +42,22 @@ func TestV4L2Rates(t *testing.T) {
 	}
 	for _, test := range []struct {
 		fps  string
-		want v4l2Fract
+		want uapi.Fract
 	}{
-		{"15", v4l2Fract{1, 15}},
-		{"29.97", v4l2Fract{1001, 30000}},
-		{"14.99", v4l2Fract{1001, 15000}},
-		{"30", v4l2Fract{1001, 30000}},
-		{"14.985", v4l2Fract{1001, 15000}},
-		{"29.97002997002997", v4l2Fract{1001, 30000}},
+		{"15", fract(1, 15)},
+		{"29.97", fract(1001, 30000)},
+		{"14.99", fract(1001, 15000)},
+		{"30", fract(1001, 30000)},
+		{"14.985", fract(1001, 15000)},
+		{"29.97002997002997", fract(1001, 30000)},
 	} {
 		got := send("fps=" + test.fps)
 		if long := regexp.MustCompile(`\d\.\d{3}`).FindString(got); long != "" || !strings.HasPrefix(got, "200 ") {
 			t.Errorf("fps=%s: got %s", test.fps, got)
 		}
 		want, _ := k.wanted()
-		if err := c.setRate(want); err != nil || f.parm.timePerFrame != test.want {
-			t.Errorf("fps=%s: the interval is %v, error %v, want %v", test.fps, f.parm.timePerFrame, err, test.want)
+		if err := c.setRate(want); err != nil || f.Parm.TimePerFrame != test.want {
+			t.Errorf("fps=%s: the interval is %v, error %v, want %v", test.fps, f.Parm.TimePerFrame, err, test.want)
 		}
 	}
 	for _, fps := range []string{"25", "30.3", "14.8"} {
@@ -67,13 +70,13 @@ func TestV4L2Rates(t *testing.T) {
 // What is offered as the default of a control can be set: the value that the driver
 // would make of it, or none.
 func TestV4L2Default(t *testing.T) {
-	f := newFakeKernel()
-	f.controls = webcamControls()
-	f.control("brightness").initial = 300
-	f.control("contrast").initial = -63 // between two steps
-	f.control("white_balance_automatic").initial = 255
-	f.control("auto_exposure").initial = 2
-	f.control("iso_sensitivity").initial = -1
+	f := v4l2test.NewCamera()
+	f.Controls = v4l2test.WebcamControls()
+	f.Control("brightness").Default = 300
+	f.Control("contrast").Default = -63 // between two steps
+	f.Control("white_balance_automatic").Default = 255
+	f.Control("auto_exposure").Default = 2
+	f.Control("iso_sensitivity").Default = -1
 	k, _, send := attachFake(t, f)
 	got := make(map[string]int64)
 	for _, d := range k.settings().Controls {
@@ -90,7 +93,7 @@ func TestV4L2Default(t *testing.T) {
 				t.Errorf("%s: got %s", body, answer)
 			}
 		}
-		if value := f.control(d.Name).value; value != *d.Default {
+		if value := f.Control(d.Name).Value; value != *d.Default {
 			t.Errorf("%s is %d, want %d", d.Name, value, *d.Default)
 		}
 	}
@@ -104,20 +107,20 @@ func TestV4L2Default(t *testing.T) {
 	if got, want := send("auto_exposure=default"), "400 auto_exposure=default: must be one of 1 (Manual Mode), 3 (Aperture Priority Mode) (no default)"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := send("reset=1"); !strings.HasPrefix(got, "200 ") || f.control("auto_exposure").value != 3 {
-		t.Errorf("reset: got %s, auto_exposure=%d", got, f.control("auto_exposure").value)
+	if got := send("reset=1"); !strings.HasPrefix(got, "200 ") || f.Control("auto_exposure").Value != 3 {
+		t.Errorf("reset: got %s, auto_exposure=%d", got, f.Control("auto_exposure").Value)
 	}
 }
 
 // What a camera calls itself and its controls cannot do anything to a terminal or a
 // log, and it is found again by that.
 func TestV4L2Printable(t *testing.T) {
-	f := newFakeKernel()
-	f.card = "\x1b[2J\u009bmHD\r\nWeb\xffcam \u202ebad\u4e2d\n"
-	f.driver = "\x07uvc\x7fvideo"
-	f.controls = []*fakeControl{
-		{id: idBrightness, typ: ctrlTypeInteger, name: "Bright\x1bness\u200f", max: 1},
-		{id: idAutoExposure, typ: ctrlTypeMenu, name: "Auto", max: 1, menu: map[uint32]string{0: "a\nb", 1: "\u061cc\xc3"}},
+	f := v4l2test.NewCamera()
+	f.Card = "\x1b[2J\u009bmHD\r\nWeb\xffcam \u202ebad\u4e2d\n"
+	f.Driver = "\x07uvc\x7fvideo"
+	f.Controls = []*v4l2test.Control{
+		{ID: v4l2test.Brightness, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Bright\x1bness\u200f", Max: 1},
+		{ID: v4l2test.AutoExposure, Type: uapi.V4L2_CTRL_TYPE_MENU, Label: "Auto", Max: 1, Menu: map[uint32]string{0: "a\nb", 1: "\u061cc\xc3"}},
 	}
 	_, c, _ := attachFake(t, f)
 	if got, want := c.Info().String(), fakePath+" ([2JmHDWeb?cam bad中, uvcvideo): 320x180 MJPG at 30 fps"; got != want {
@@ -128,13 +131,13 @@ func TestV4L2Printable(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	want := settings{camera: "/dev/video0", last: c.Info()}
-	board := &fakeBoard{devices: map[string]*fakeKernel{"/dev/video3": f}}
-	if found, _ := findNodes(board, board.nodes(), want); found[0] != "/dev/video3" {
+	board := v4l2test.NewBoard(map[string]*v4l2test.Camera{"/dev/video3": f})
+	if found, _ := findNodes(board, want); found[0] != "/dev/video3" {
 		t.Error("it is not found by its name")
 	}
 
-	f = newFakeKernel()
-	f.formats = []string{"Y16\xa0", "\x1b[2J", "YUY\xd6", "RGB3", "Y8"}
+	f = v4l2test.NewCamera()
+	f.Formats = []string{"Y16\xa0", "\x1b[2J", "YUY\xd6", "RGB3", "Y8"}
 	err := session(f, 0)
 	if err == nil || !strings.Contains(err.Error(), "the camera has Y16 -BE .[2J YUYV-BE RGB3 Y8,") || strings.ContainsFunc(err.Error(), unicode.IsControl) {
 		t.Errorf("got error %q", err)
@@ -144,11 +147,11 @@ func TestV4L2Printable(t *testing.T) {
 // Each control has a name of its own by which it can be set, in whatever language its
 // label is.
 func TestV4L2ControlNames(t *testing.T) {
-	f := newFakeKernel()
+	f := v4l2test.NewCamera()
 	labels := []string{"Brightness", "brightness", "亮度", "Brightness 2", "BRIGHTNESS", "", "--", "Control 980902"}
 	names := []string{"brightness", "brightness_2", "control_980902", "brightness_2_2", "brightness_3", "control_980905", "control_980906", "control_980902_2"}
 	for i, label := range labels {
-		f.controls = append(f.controls, &fakeControl{id: idBrightness + uint32(i), typ: ctrlTypeInteger, name: label, max: 255, step: 1})
+		f.Controls = append(f.Controls, &v4l2test.Control{ID: v4l2test.Brightness + uint32(i), Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: label, Max: 255, Step: 1})
 	}
 	k, c, send := attachFake(t, f)
 	var got []string
@@ -164,8 +167,8 @@ func TestV4L2ControlNames(t *testing.T) {
 	for i, name := range names {
 		answer := send(fmt.Sprintf("%s=%d", name, i+1))
 		err := c.setControls([]controlSetting{{name: name, value: fmt.Sprint(100 + i)}}) // as -set does
-		if !strings.HasPrefix(answer, "200 ") || err != nil || f.controls[i].value != int64(100+i) {
-			t.Errorf("%s: got %.60s, error %v; the value is %d", name, answer, err, f.controls[i].value)
+		if !strings.HasPrefix(answer, "200 ") || err != nil || f.Controls[i].Value != int64(100+i) {
+			t.Errorf("%s: got %.60s, error %v; the value is %d", name, answer, err, f.Controls[i].Value)
 		}
 	}
 }

@@ -9,29 +9,33 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2"
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
 // A receiver is told to take what comes in, before its format is set.
 func TestV4L2Signal(t *testing.T) {
 	tests := []struct {
 		name     string
-		incoming v4l2DVTimings
-		standard v4l2Std
+		incoming uapi.DVTimings
+		standard uapi.Std
 		calls    string // those about it
 	}{
-		{"camera", v4l2DVTimings{}, v4l2Std{}, "QUERY_DV_TIMINGS QUERYSTD"},
-		{"HDMI", v4l2DVTimings{4: 0x80, 5: 0x07}, v4l2Std{}, "QUERY_DV_TIMINGS S_DV_TIMINGS"},
-		{"television", v4l2DVTimings{}, v4l2Std{0xff, 0}, "QUERY_DV_TIMINGS QUERYSTD S_STD"},
+		{"camera", uapi.DVTimings{}, uapi.Std{}, "QUERY_DV_TIMINGS QUERYSTD"},
+		{"HDMI", uapi.DVTimings{4: 0x80, 5: 0x07}, uapi.Std{}, "QUERY_DV_TIMINGS S_DV_TIMINGS"},
+		{"television", uapi.DVTimings{}, uapi.Std{0xff, 0}, "QUERY_DV_TIMINGS QUERYSTD S_STD"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.incoming, k.standard = test.incoming, test.standard
+			k := v4l2test.NewCamera()
+			k.DVTimings, k.Std = test.incoming, test.standard
 			openFake(t, k)
-			if k.timings != test.incoming || k.std != test.standard {
-				t.Errorf("set to %v and %v, want %v and %v", k.timings, k.std, test.incoming, test.standard)
+			if k.SetDVTimings != test.incoming || k.SetStd != test.standard {
+				t.Errorf("set to %v and %v, want %v and %v", k.SetDVTimings, k.SetStd, test.incoming, test.standard)
 			}
-			calls := strings.Join(k.calls, " ")
+			calls := strings.Join(k.Calls, " ")
 			if !strings.Contains(calls, " S_INPUT "+test.calls+" ENUM_FMT ") {
 				t.Errorf("got calls %s, want %s after S_INPUT", calls, test.calls)
 			}
@@ -57,12 +61,12 @@ func TestV4L2SignalErrors(t *testing.T) {
 		{"S_STD", unix.EINVAL, ""},
 	}
 	for _, test := range tests {
-		k := newFakeKernel()
-		k.standard = v4l2Std{0xff, 0}
+		k := v4l2test.NewCamera()
+		k.Std = uapi.Std{0xff, 0}
 		if strings.Contains(test.call, "TIMINGS") {
-			k.incoming[0] = 1
+			k.DVTimings[0] = 1
 		}
-		k.fail = failAt(test.call, test.err)
+		k.Fail = v4l2test.FailAt(test.call, test.err)
 		err := session(k, 0)
 		switch {
 		case test.want == "" && err != nil:
@@ -70,13 +74,13 @@ func TestV4L2SignalErrors(t *testing.T) {
 		case test.want != "" && (!errors.Is(err, test.err) || !strings.HasPrefix(err.Error(), test.want)):
 			t.Errorf("%s, %v: got error %v, want %s", test.call, test.err, err, test.want)
 		}
-		k.checkReleased(t)
+		k.CheckReleased(t)
 	}
 }
 
 func TestV4L2SourceChange(t *testing.T) {
-	k := newFakeKernel()
-	k.revents = unix.POLLPRI
+	k := v4l2test.NewCamera()
+	k.Revents = unix.POLLPRI
 	c := openFake(t, k)
 	_, err := captureOne(c)
 	if want := fakePath + ": the source of the picture has changed"; err == nil || err.Error() != want {
@@ -84,20 +88,14 @@ func TestV4L2SourceChange(t *testing.T) {
 	}
 }
 
-// eachReceiver runs a test with each of vivid's nodes that answers a request about
-// what comes in. The test gets a camera there which only has its controls set: they
+// eachReceiver runs a test with each of vivid's nodes that measures what comes in. The test gets a camera there which only has its controls set: they
 // are what vivid has for a sender.
-func eachReceiver(t *testing.T, request uintptr, test func(t *testing.T, path string, sender *v4l2Camera)) {
+func eachReceiver(t *testing.T, measures func(d *v4l2.Device) error, test func(t *testing.T, path string, sender *v4l2Camera)) {
 	receivers := 0
 	eachCamera(t, "vivid", func(t *testing.T, path string) {
-		fd, err := linux{}.open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fd)
-		sender := &v4l2Camera{kernel: linux{}, fd: fd, path: path}
-		var incoming v4l2DVTimings // is the larger one
-		if sender.ioctl(request, unsafe.Pointer(&incoming)) == nil {
+		sender := &v4l2Camera{device: openDevice(t, v4l2.Linux{}, path)}
+		defer sender.Close()
+		if measures(sender.device) == nil {
 			receivers++
 			test(t, path, sender)
 		}
@@ -117,14 +115,15 @@ func setTo(t *testing.T, c *v4l2Camera, name, value string) {
 // What is wrong with the signal is what is said, and another one is taken.
 func TestV4L2DeviceHDMI(t *testing.T) {
 	const mode = "dv_timings_signal_mode"
-	eachReceiver(t, vidiocQueryDVTimings, func(t *testing.T, path string, sender *v4l2Camera) {
+	measures := func(d *v4l2.Device) error { _, err := d.QueryDVTimings(); return err }
+	eachReceiver(t, measures, func(t *testing.T, path string, sender *v4l2Camera) {
 		for value, want := range map[string]error{
 			"no signal":    unix.ENOLINK,
 			"no lock":      unix.ENOLCK,
 			"out of range": unix.ERANGE,
 		} {
 			setTo(t, sender, mode, value)
-			if _, err := openV4L2(path, smallSize); !errors.Is(err, want) {
+			if _, err := openNode(v4l2.Linux{}, path, smallSize); !errors.Is(err, want) {
 				t.Errorf("%s: got error %v, want %v", value, err, want)
 			}
 		}
@@ -132,11 +131,11 @@ func TestV4L2DeviceHDMI(t *testing.T) {
 		defer setTo(t, sender, mode, "default")
 		for _, signal := range []string{"720x576p50", "1280x720p25"} {
 			setTo(t, sender, "dv_timings", signal)
-			var incoming, taken v4l2DVTimings
-			receive(t, path, func(c *v4l2Camera) error {
+			var incoming, taken uapi.DVTimings
+			receive(t, path, func(fd int) error {
 				return errors.Join(
-					c.ioctl(vidiocQueryDVTimings, unsafe.Pointer(&incoming)),
-					c.ioctl(vidiocGDVTimings, unsafe.Pointer(&taken)))
+					v4l2.Linux{}.Ioctl(fd, uapi.VIDIOC_QUERY_DV_TIMINGS, unsafe.Pointer(&incoming)),
+					v4l2.Linux{}.Ioctl(fd, vidiocGDVTimings, unsafe.Pointer(&taken)))
 			})
 			if incoming != taken {
 				t.Errorf("%s: takes %x, want %x", signal, taken, incoming)
@@ -148,16 +147,17 @@ func TestV4L2DeviceHDMI(t *testing.T) {
 // A receiver of television takes the standard that comes in.
 func TestV4L2DeviceTelevision(t *testing.T) {
 	const mode = "standard_signal_mode"
-	eachReceiver(t, vidiocQueryStd, func(t *testing.T, path string, sender *v4l2Camera) {
+	measures := func(d *v4l2.Device) error { _, err := d.QueryStd(); return err }
+	eachReceiver(t, measures, func(t *testing.T, path string, sender *v4l2Camera) {
 		setTo(t, sender, mode, "selected standard")
 		defer setTo(t, sender, mode, "default")
 		for _, signal := range []string{"PAL-BGH", "NTSC-M"} {
 			setTo(t, sender, "standard", signal)
-			var incoming, taken v4l2Std
-			receive(t, path, func(c *v4l2Camera) error {
+			var incoming, taken uapi.Std
+			receive(t, path, func(fd int) error {
 				return errors.Join(
-					c.ioctl(vidiocQueryStd, unsafe.Pointer(&incoming)),
-					c.ioctl(vidiocGStd, unsafe.Pointer(&taken)))
+					v4l2.Linux{}.Ioctl(fd, uapi.VIDIOC_QUERYSTD, unsafe.Pointer(&incoming)),
+					v4l2.Linux{}.Ioctl(fd, vidiocGStd, unsafe.Pointer(&taken)))
 			})
 			if incoming != taken {
 				t.Errorf("%s: takes %x, want %x", signal, taken, incoming)
@@ -167,17 +167,22 @@ func TestV4L2DeviceTelevision(t *testing.T) {
 }
 
 const (
-	vidiocGStd       = iocRead | unsafe.Sizeof(v4l2Std{})<<16 | 'V'<<8 | 23
-	vidiocGDVTimings = iocRead | iocWrite | unsafe.Sizeof(v4l2DVTimings{})<<16 | 'V'<<8 | 88
+	vidiocGStd       = 0x80085617 // VIDIOC_G_STD
+	vidiocGDVTimings = 0xc0845658 // VIDIOC_G_DV_TIMINGS
 )
 
 // receive opens a receiver, takes a picture and asks it something.
-func receive(t *testing.T, path string, ask func(c *v4l2Camera) error) {
+func receive(t *testing.T, path string, ask func(fd int) error) {
 	t.Helper()
 	c := openReal(t, path, smallSize)
 	defer c.Close()
 	captureImage(t, c)
-	if err := ask(c); err != nil {
+	fd, err := v4l2.Linux{}.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := ask(fd); err != nil {
 		t.Error(err)
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/v4l2/uapi"
+	"porthole/v4l2/v4l2test"
 )
 
 // What C gives for linux/videodev2.h, where pointers and long have 64 bits and
@@ -33,69 +36,69 @@ func TestV4L2Layout(t *testing.T) {
 		got            uintptr
 		want64, want32 uintptr
 	}{
-		{"VIDIOC_QUERYCAP", vidiocQueryCap, 0x80685600, 0x80685600},
-		{"VIDIOC_ENUM_FMT", vidiocEnumFmt, 0xc0405602, 0xc0405602},
-		{"VIDIOC_G_FMT", vidiocGFmt, 0xc0d05604, 0xc0cc5604},
-		{"VIDIOC_S_FMT", vidiocSFmt, 0xc0d05605, 0xc0cc5605},
-		{"VIDIOC_REQBUFS", vidiocReqBufs, 0xc0145608, 0xc0145608},
-		{"VIDIOC_QUERYBUF", vidiocQueryBuf, 0xc0585609, 0xc0445609},
-		{"VIDIOC_QBUF", vidiocQBuf, 0xc058560f, 0xc044560f},
-		{"VIDIOC_DQBUF", vidiocDQBuf, 0xc0585611, 0xc0445611},
-		{"VIDIOC_STREAMON", vidiocStreamOn, 0x40045612, 0x40045612},
-		{"VIDIOC_STREAMOFF", vidiocStreamOff, 0x40045613, 0x40045613},
-		{"VIDIOC_G_PARM", vidiocGParm, 0xc0cc5615, 0xc0cc5615},
-		{"VIDIOC_S_PARM", vidiocSParm, 0xc0cc5616, 0xc0cc5616},
-		{"VIDIOC_ENUM_FRAMESIZES", vidiocEnumFrameSizes, 0xc02c564a, 0xc02c564a},
-		{"VIDIOC_ENUM_FRAMEINTERVALS", vidiocEnumFrameIntervals, 0xc034564b, 0xc034564b},
-		{"VIDIOC_SUBSCRIBE_EVENT", vidiocSubscribeEvent, 0x4020565a, 0x4020565a},
+		{"VIDIOC_QUERYCAP", uapi.VIDIOC_QUERYCAP, 0x80685600, 0x80685600},
+		{"VIDIOC_ENUM_FMT", uapi.VIDIOC_ENUM_FMT, 0xc0405602, 0xc0405602},
+		{"VIDIOC_G_FMT", uapi.VIDIOC_G_FMT, 0xc0d05604, 0xc0cc5604},
+		{"VIDIOC_S_FMT", uapi.VIDIOC_S_FMT, 0xc0d05605, 0xc0cc5605},
+		{"VIDIOC_REQBUFS", uapi.VIDIOC_REQBUFS, 0xc0145608, 0xc0145608},
+		{"VIDIOC_QUERYBUF", uapi.VIDIOC_QUERYBUF, 0xc0585609, 0xc0445609},
+		{"VIDIOC_QBUF", uapi.VIDIOC_QBUF, 0xc058560f, 0xc044560f},
+		{"VIDIOC_DQBUF", uapi.VIDIOC_DQBUF, 0xc0585611, 0xc0445611},
+		{"VIDIOC_STREAMON", uapi.VIDIOC_STREAMON, 0x40045612, 0x40045612},
+		{"VIDIOC_STREAMOFF", uapi.VIDIOC_STREAMOFF, 0x40045613, 0x40045613},
+		{"VIDIOC_G_PARM", uapi.VIDIOC_G_PARM, 0xc0cc5615, 0xc0cc5615},
+		{"VIDIOC_S_PARM", uapi.VIDIOC_S_PARM, 0xc0cc5616, 0xc0cc5616},
+		{"VIDIOC_ENUM_FRAMESIZES", uapi.VIDIOC_ENUM_FRAMESIZES, 0xc02c564a, 0xc02c564a},
+		{"VIDIOC_ENUM_FRAMEINTERVALS", uapi.VIDIOC_ENUM_FRAMEINTERVALS, 0xc034564b, 0xc034564b},
+		{"VIDIOC_SUBSCRIBE_EVENT", uapi.VIDIOC_SUBSCRIBE_EVENT, 0x4020565a, 0x4020565a},
 
-		{"VIDIOC_G_INPUT", vidiocGInput, 0x80045626, 0x80045626},
-		{"VIDIOC_S_INPUT", vidiocSInput, 0xc0045627, 0xc0045627},
-		{"MEDIA_IOC_G_TOPOLOGY", mediaIocGTopology, 0xc0487c04, 0xc0487c04},
+		{"VIDIOC_G_INPUT", uapi.VIDIOC_G_INPUT, 0x80045626, 0x80045626},
+		{"VIDIOC_S_INPUT", uapi.VIDIOC_S_INPUT, 0xc0045627, 0xc0045627},
+		{"MEDIA_IOC_G_TOPOLOGY", uapi.MEDIA_IOC_G_TOPOLOGY, 0xc0487c04, 0xc0487c04},
 
-		{"VIDIOC_S_STD", vidiocSStd, 0x40085618, 0x40085618},
-		{"VIDIOC_QUERYSTD", vidiocQueryStd, 0x8008563f, 0x8008563f},
-		{"VIDIOC_S_DV_TIMINGS", vidiocSDVTimings, 0xc0845657, 0xc0845657},
-		{"VIDIOC_QUERY_DV_TIMINGS", vidiocQueryDVTimings, 0x80845663, 0x80845663},
+		{"VIDIOC_S_STD", uapi.VIDIOC_S_STD, 0x40085618, 0x40085618},
+		{"VIDIOC_QUERYSTD", uapi.VIDIOC_QUERYSTD, 0x8008563f, 0x8008563f},
+		{"VIDIOC_S_DV_TIMINGS", uapi.VIDIOC_S_DV_TIMINGS, 0xc0845657, 0xc0845657},
+		{"VIDIOC_QUERY_DV_TIMINGS", uapi.VIDIOC_QUERY_DV_TIMINGS, 0x80845663, 0x80845663},
 
-		{"VIDIOC_QUERYCTRL", vidiocQueryCtrl, 0xc0445624, 0xc0445624},
-		{"VIDIOC_QUERYMENU", vidiocQueryMenu, 0xc02c5625, 0xc02c5625},
-		{"VIDIOC_G_EXT_CTRLS", vidiocGExtCtrls, 0xc0205647, 0xc0185647},
-		{"VIDIOC_S_EXT_CTRLS", vidiocSExtCtrls, 0xc0205648, 0xc0185648},
-		{"VIDIOC_QUERY_EXT_CTRL", vidiocQueryExtCtrl, 0xc0e85667, 0xc0e85667},
+		{"VIDIOC_QUERYCTRL", uapi.VIDIOC_QUERYCTRL, 0xc0445624, 0xc0445624},
+		{"VIDIOC_QUERYMENU", uapi.VIDIOC_QUERYMENU, 0xc02c5625, 0xc02c5625},
+		{"VIDIOC_G_EXT_CTRLS", uapi.VIDIOC_G_EXT_CTRLS, 0xc0205647, 0xc0185647},
+		{"VIDIOC_S_EXT_CTRLS", uapi.VIDIOC_S_EXT_CTRLS, 0xc0205648, 0xc0185648},
+		{"VIDIOC_QUERY_EXT_CTRL", uapi.VIDIOC_QUERY_EXT_CTRL, 0xc0e85667, 0xc0e85667},
 
 		// These are for 32 bit only, with 64 bits of time, and not of use on 64.
-		{"VIDIOC_QUERYBUF_TIME64", time64Request(vidiocQueryBuf), 0xc0585609, 0xc0505609},
-		{"VIDIOC_QBUF_TIME64", time64Request(vidiocQBuf), 0xc058560f, 0xc050560f},
-		{"VIDIOC_DQBUF_TIME64", time64Request(vidiocDQBuf), 0xc0585611, 0xc0505611},
+		{"VIDIOC_QUERYBUF_TIME64", uapi.Time64Request(uapi.VIDIOC_QUERYBUF), 0xc0585609, 0xc0505609},
+		{"VIDIOC_QBUF_TIME64", uapi.Time64Request(uapi.VIDIOC_QBUF), 0xc058560f, 0xc050560f},
+		{"VIDIOC_DQBUF_TIME64", uapi.Time64Request(uapi.VIDIOC_DQBUF), 0xc0585611, 0xc0505611},
 
-		{"sizeof v4l2_format", unsafe.Sizeof(v4l2Format{}), 208, 204},
-		{"sizeof v4l2_buffer", unsafe.Sizeof(v4l2Buffer{}), 88, 68},
-		{"v4l2_capability.capabilities", unsafe.Offsetof(v4l2Capability{}.capabilities), 84, 84},
-		{"v4l2_fmtdesc.pixelformat", unsafe.Offsetof(v4l2FmtDesc{}.pixelFormat), 44, 44},
-		{"v4l2_format.fmt.pix", unsafe.Offsetof(v4l2Format{}.pix), 8, 4},
-		{"v4l2_pix_format.bytesperline", unsafe.Offsetof(v4l2PixFormat{}.bytesPerLine), 16, 16},
-		{"v4l2_captureparm.timeperframe", unsafe.Offsetof(v4l2CaptureParm{}.timePerFrame), 8, 8},
-		{"v4l2_streamparm.parm.capture", unsafe.Offsetof(v4l2StreamParm{}.capture), 4, 4},
-		{"v4l2_buffer.bytesused", unsafe.Offsetof(v4l2Buffer{}.bytesUsed), 8, 8},
-		{"v4l2_buffer.flags", unsafe.Offsetof(v4l2Buffer{}.flags), 12, 12},
-		{"v4l2_buffer.timestamp", unsafe.Offsetof(v4l2Buffer{}.timestamp), 24, 20},
-		{"v4l2_buffer.memory", unsafe.Offsetof(v4l2Buffer{}.memory), 60, 48},
-		{"v4l2_buffer.m.offset", unsafe.Offsetof(v4l2Buffer{}.offset), 64, 52},
-		{"v4l2_buffer.length", unsafe.Offsetof(v4l2Buffer{}.length), 72, 56},
-		{"v4l2_buffer.request_fd", unsafe.Offsetof(v4l2Buffer{}.requestFD), 80, 64},
-		{"v4l2_query_ext_ctrl.minimum", unsafe.Offsetof(v4l2QueryExtCtrl{}.minimum), 40, 40},
-		{"v4l2_query_ext_ctrl.flags", unsafe.Offsetof(v4l2QueryExtCtrl{}.flags), 72, 72},
-		{"v4l2_queryctrl.flags", unsafe.Offsetof(v4l2QueryCtrl{}.flags), 56, 56},
-		{"v4l2_querymenu.name", unsafe.Offsetof(v4l2QueryMenu{}.name), 8, 8},
-		{"sizeof v4l2_ext_control", unsafe.Sizeof(v4l2ExtControl{}), 20, 20},
-		{"v4l2_ext_control.value64", unsafe.Offsetof(v4l2ExtControl{}.value), 12, 12},
-		{"sizeof media_v2_entity", unsafe.Sizeof(mediaEntity{}), 96, 96},
-		{"sizeof media_v2_interface", unsafe.Sizeof(mediaInterface{}), 112, 112},
-		{"sizeof media_v2_pad", unsafe.Sizeof(mediaPad{}), 32, 32},
-		{"sizeof media_v2_link", unsafe.Sizeof(mediaLink{}), 40, 40},
-		{"media_v2_interface.devnode", unsafe.Offsetof(mediaInterface{}.major), 48, 48},
-		{"v4l2_ext_controls.controls", unsafe.Offsetof(v4l2ExtControls{}.controls), 24, 20},
+		{"sizeof v4l2_format", unsafe.Sizeof(uapi.Format{}), 208, 204},
+		{"sizeof v4l2_buffer", unsafe.Sizeof(uapi.Buffer{}), 88, 68},
+		{"v4l2_capability.capabilities", unsafe.Offsetof(uapi.Capability{}.Capabilities), 84, 84},
+		{"v4l2_fmtdesc.pixelformat", unsafe.Offsetof(uapi.FmtDesc{}.PixelFormat), 44, 44},
+		{"v4l2_format.fmt.pix", unsafe.Offsetof(uapi.Format{}.Pix), 8, 4},
+		{"v4l2_pix_format.bytesperline", unsafe.Offsetof(uapi.PixFormat{}.BytesPerLine), 16, 16},
+		{"v4l2_captureparm.timeperframe", unsafe.Offsetof(uapi.CaptureParm{}.TimePerFrame), 8, 8},
+		{"v4l2_streamparm.parm.capture", unsafe.Offsetof(uapi.StreamParm{}.Capture), 4, 4},
+		{"v4l2_buffer.bytesused", unsafe.Offsetof(uapi.Buffer{}.BytesUsed), 8, 8},
+		{"v4l2_buffer.flags", unsafe.Offsetof(uapi.Buffer{}.Flags), 12, 12},
+		{"v4l2_buffer.timestamp", unsafe.Offsetof(uapi.Buffer{}.Timestamp), 24, 20},
+		{"v4l2_buffer.memory", unsafe.Offsetof(uapi.Buffer{}.Memory), 60, 48},
+		{"v4l2_buffer.m.offset", unsafe.Offsetof(uapi.Buffer{}.Offset), 64, 52},
+		{"v4l2_buffer.length", unsafe.Offsetof(uapi.Buffer{}.Length), 72, 56},
+		{"v4l2_buffer.request_fd", unsafe.Offsetof(uapi.Buffer{}.RequestFD), 80, 64},
+		{"v4l2_query_ext_ctrl.minimum", unsafe.Offsetof(uapi.QueryExtCtrl{}.Minimum), 40, 40},
+		{"v4l2_query_ext_ctrl.flags", unsafe.Offsetof(uapi.QueryExtCtrl{}.Flags), 72, 72},
+		{"v4l2_queryctrl.flags", unsafe.Offsetof(uapi.QueryCtrl{}.Flags), 56, 56},
+		{"v4l2_querymenu.name", unsafe.Offsetof(uapi.QueryMenu{}.Name), 8, 8},
+		{"sizeof v4l2_ext_control", unsafe.Sizeof(uapi.ExtControl{}), 20, 20},
+		{"v4l2_ext_control.value64", unsafe.Offsetof(uapi.ExtControl{}.Value), 12, 12},
+		{"sizeof media_v2_entity", unsafe.Sizeof(uapi.MediaEntity{}), 96, 96},
+		{"sizeof media_v2_interface", unsafe.Sizeof(uapi.MediaInterface{}), 112, 112},
+		{"sizeof media_v2_pad", unsafe.Sizeof(uapi.MediaPad{}), 32, 32},
+		{"sizeof media_v2_link", unsafe.Sizeof(uapi.MediaLink{}), 40, 40},
+		{"media_v2_interface.devnode", unsafe.Offsetof(uapi.MediaInterface{}.Major), 48, 48},
+		{"v4l2_ext_controls.controls", unsafe.Offsetof(uapi.ExtControls{}.Controls), 24, 20},
 	}
 	for _, test := range tests {
 		want := test.want64
@@ -113,26 +116,26 @@ func TestV4L2Capabilities(t *testing.T) {
 		output      = 0x00000002 // V4L2_CAP_VIDEO_OUTPUT
 		metaCapture = 0x00800000 // V4L2_CAP_META_CAPTURE
 	)
-	const camera = capVideoCapture | capStreaming
+	const camera = uapi.V4L2_CAP_VIDEO_CAPTURE | uapi.V4L2_CAP_STREAMING
 	tests := []struct {
 		name         string
 		device, node uint32
 		want         string // in the error; "" for a camera
 		missing      bool   // matches fs.ErrNotExist
 	}{
-		{"camera", camera | capDeviceCaps, camera, "", false},
-		{"camera with metadata", camera | metaCapture | capDeviceCaps, camera, "", false},
-		{"its metadata node", camera | metaCapture | capDeviceCaps, metaCapture | capStreaming, "another kind", true},
+		{"camera", camera | uapi.V4L2_CAP_DEVICE_CAPS, camera, "", false},
+		{"camera with metadata", camera | metaCapture | uapi.V4L2_CAP_DEVICE_CAPS, camera, "", false},
+		{"its metadata node", camera | metaCapture | uapi.V4L2_CAP_DEVICE_CAPS, metaCapture | uapi.V4L2_CAP_STREAMING, "another kind", true},
 		{"old driver", camera, 0, "", false},
-		{"old driver, output", output | capStreaming, camera, "another kind", true},
-		{"encoder", capVideoM2M | capStreaming | capDeviceCaps, capVideoM2M | capStreaming, "another kind", true},
-		{"encoder, as before V4L2_CAP_VIDEO_M2M", camera | output | capVideoM2M, 0, "another kind", true},
-		{"only read()", capVideoCapture | capDeviceCaps, capVideoCapture, "cannot stream", false},
+		{"old driver, output", output | uapi.V4L2_CAP_STREAMING, camera, "another kind", true},
+		{"encoder", uapi.V4L2_CAP_VIDEO_M2M | uapi.V4L2_CAP_STREAMING | uapi.V4L2_CAP_DEVICE_CAPS, uapi.V4L2_CAP_VIDEO_M2M | uapi.V4L2_CAP_STREAMING, "another kind", true},
+		{"encoder, as before V4L2_CAP_VIDEO_M2M", camera | output | uapi.V4L2_CAP_VIDEO_M2M, 0, "another kind", true},
+		{"only read()", uapi.V4L2_CAP_VIDEO_CAPTURE | uapi.V4L2_CAP_DEVICE_CAPS, uapi.V4L2_CAP_VIDEO_CAPTURE, "cannot stream", false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.capabilities, k.deviceCaps = test.device, test.node
+			k := v4l2test.NewCamera()
+			k.Capabilities, k.DeviceCaps = test.device, test.node
 			err := session(k, 0)
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got error %v, want one with %q", err, test.want)
@@ -140,7 +143,7 @@ func TestV4L2Capabilities(t *testing.T) {
 			if got := errors.Is(err, fs.ErrNotExist); got != test.missing {
 				t.Errorf("%v: matches fs.ErrNotExist: got %v, want %v", err, got, test.missing)
 			}
-			k.checkReleased(t)
+			k.CheckReleased(t)
 		})
 	}
 }
@@ -161,10 +164,10 @@ func TestV4L2Formats(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.formats = strings.Fields(test.offered)
+			k := v4l2test.NewCamera()
+			k.Formats = strings.Fields(test.offered)
 			if test.granted != "" {
-				k.grant = func(pix *v4l2PixFormat) { pix.pixelFormat = fourccCode(test.granted) }
+				k.Grant = func(pix *uapi.PixFormat) { pix.PixelFormat = fourCC(test.granted) }
 			}
 			c, err := openNode(k, fakePath, smallSize)
 			if err != nil {
@@ -185,21 +188,21 @@ func TestV4L2Formats(t *testing.T) {
 func TestV4L2Granted(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(k *fakeKernel)
+		change func(k *v4l2test.Camera)
 		want   string
 	}{
-		{"as asked", func(*fakeKernel) {}, "320x180 MJPG at 30 fps"},
-		{"another size", func(k *fakeKernel) {
-			k.grant = func(pix *v4l2PixFormat) { pix.width, pix.height = 352, 288 }
+		{"as asked", func(*v4l2test.Camera) {}, "320x180 MJPG at 30 fps"},
+		{"another size", func(k *v4l2test.Camera) {
+			k.Grant = func(pix *uapi.PixFormat) { pix.Width, pix.Height = 352, 288 }
 		}, "352x288 MJPG at 30 fps"},
-		{"another rate", func(k *fakeKernel) { k.slowest = v4l2Fract{1001, 15000} }, "320x180 MJPG at 14.99 fps"},
-		{"a rate that cannot be set", func(k *fakeKernel) { k.parm.capability = 0 }, "320x180 MJPG at 25 fps"},
-		{"no known rate", func(k *fakeKernel) { k.parm = v4l2CaptureParm{} }, "320x180 MJPG"},
-		{"no G_PARM", func(k *fakeKernel) { k.fail = failAt("G_PARM", unix.ENOTTY) }, "320x180 MJPG"},
+		{"another rate", func(k *v4l2test.Camera) { k.Slowest = fract(1001, 15000) }, "320x180 MJPG at 14.99 fps"},
+		{"a rate that cannot be set", func(k *v4l2test.Camera) { k.Parm.Capability = 0 }, "320x180 MJPG at 25 fps"},
+		{"no known rate", func(k *v4l2test.Camera) { k.Parm = uapi.CaptureParm{} }, "320x180 MJPG"},
+		{"no G_PARM", func(k *v4l2test.Camera) { k.Fail = v4l2test.FailAt("G_PARM", unix.ENOTTY) }, "320x180 MJPG"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
+			k := v4l2test.NewCamera()
 			test.change(k)
 			info := openFake(t, k).Info()
 			if got, want := info.String(), fakePath+" (Fake Webcam, fakevideo): "+test.want; got != want {
@@ -214,34 +217,34 @@ func TestV4L2Granted(t *testing.T) {
 
 // A receiver for raw data of a sensor says what is missing.
 func TestV4L2Sensor(t *testing.T) {
-	k := newFakeKernel()
-	k.driver, k.formats = "unicam", []string{"pBAA", "pGAA", "BA10"}
+	k := v4l2test.NewCamera()
+	k.Driver, k.Formats = "unicam", []string{"pBAA", "pGAA", "BA10"}
 	want := fakePath + ": raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps"
 	if err := session(k, 0); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
-	k.checkReleased(t)
+	k.CheckReleased(t)
 }
 
 // A control may change the format that was granted.
 func TestV4L2Turned(t *testing.T) {
-	turned := func(k *fakeKernel) { k.pix.width, k.pix.height = k.pix.height, k.pix.width }
-	raw := func(k *fakeKernel) { k.pix.pixelFormat = fourccCode("YUYV") }
+	turned := func(k *v4l2test.Camera) { k.Pix.Width, k.Pix.Height = k.Pix.Height, k.Pix.Width }
+	raw := func(k *v4l2test.Camera) { k.Pix.PixelFormat = fourCC("YUYV") }
 	for _, test := range []struct {
 		name   string
-		change func(k *fakeKernel)
+		change func(k *v4l2test.Camera)
 		want   string // or the end of the error
 	}{
 		{"by 90 degrees", turned, "180x320 MJPG"},
 		{"to another format", raw, "-set has changed the format from MJPG to YUYV"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.controls = []*fakeControl{{
-				id: 0x00980922, typ: ctrlTypeInteger, name: "Rotate", max: 270, step: 90,
-				changed: func() {
+			k := v4l2test.NewCamera()
+			k.Controls = []*v4l2test.Control{{
+				ID: 0x00980922, Type: uapi.V4L2_CTRL_TYPE_INTEGER, Label: "Rotate", Max: 270, Step: 90,
+				Changed: func() {
 					test.change(k)
-					k.control("rotate").changed = nil // once is enough
+					k.Control("rotate").Changed = nil // once is enough
 				},
 			}}
 			want := smallSize
@@ -251,7 +254,7 @@ func TestV4L2Turned(t *testing.T) {
 				if !strings.HasSuffix(err.Error(), test.want) {
 					t.Errorf("got error %v, want %s", err, test.want)
 				}
-				k.checkReleased(t)
+				k.CheckReleased(t)
 				return
 			}
 			defer c.Close()
@@ -265,14 +268,14 @@ func TestV4L2Turned(t *testing.T) {
 // A camera that is plugged in again is found under another number, also among
 // others. Each has a metadata node of the same name.
 func TestV4L2Moved(t *testing.T) {
-	camera := func(name string) *fakeKernel {
-		k := newFakeKernel()
-		k.card = name
+	camera := func(name string) *v4l2test.Camera {
+		k := v4l2test.NewCamera()
+		k.Card = name
 		return k
 	}
-	metadata := func(name string) *fakeKernel {
+	metadata := func(name string) *v4l2test.Camera {
 		k := camera(name)
-		k.deviceCaps = 0x00a00000 // V4L2_CAP_META_CAPTURE, V4L2_CAP_EXT_PIX_FORMAT
+		k.DeviceCaps = 0x00a00000 // V4L2_CAP_META_CAPTURE, V4L2_CAP_EXT_PIX_FORMAT
 		return k
 	}
 	for _, test := range []struct {
@@ -293,10 +296,10 @@ func TestV4L2Moved(t *testing.T) {
 		{"by number, never seen", "/dev/video4", "", []string{"robin", "wren"}, "/dev/video4: no such device: is it plugged in?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			board := &fakeBoard{}
+			board := &v4l2test.Board{}
 			for i, name := range test.nodes {
-				board.plug(fmt.Sprint("/dev/video", 2*i), camera(name))
-				board.plug(fmt.Sprint("/dev/video", 2*i+1), metadata(name))
+				board.Plug(fmt.Sprint("/dev/video", 2*i), camera(name))
+				board.Plug(fmt.Sprint("/dev/video", 2*i+1), metadata(name))
 			}
 			want := smallSize
 			want.last.Name = test.last
@@ -304,17 +307,15 @@ func TestV4L2Moved(t *testing.T) {
 			if got := openFound(board, want); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
-			for _, k := range board.devices {
-				k.checkReleased(t)
-			}
+			board.CheckReleased(t)
 		})
 	}
 }
 
 // openFound returns the first device that is found and can be opened, or else why
 // the last one cannot.
-func openFound(board *fakeBoard, want settings) string {
-	paths, err := findNodes(board, board.nodes(), want)
+func openFound(board *v4l2test.Board, want settings) string {
+	paths, err := findNodes(board, want)
 	for _, path := range paths {
 		var c camera
 		if c, err = openNode(board, path, want); err == nil {
@@ -338,16 +339,16 @@ func TestV4L2Buffers(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.formats, k.buffers = []string{test.format}, test.granted
+			k := v4l2test.NewCamera()
+			k.Formats, k.MaxBuffers = []string{test.format}, test.granted
 			openFake(t, k)
-			if k.mapped != test.want || len(k.queued) != test.want {
-				t.Errorf("%d are mapped and %d queued, want %d", k.mapped, len(k.queued), test.want)
+			if k.Mapped != test.want || len(k.Queued) != test.want {
+				t.Errorf("%d are mapped and %d queued, want %d", k.Mapped, len(k.Queued), test.want)
 			}
 		})
 	}
-	k := newFakeKernel()
-	k.buffers = 0
+	k := v4l2test.NewCamera()
+	k.MaxBuffers = 0
 	err := session(k, 0)
 	if want := fakePath + ": the driver has no memory for pictures: try a smaller -size"; err == nil || err.Error() != want {
 		t.Errorf("none: got error %v, want %s", err, want)
@@ -371,13 +372,13 @@ func TestV4L2Raw(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newFakeKernel()
-			k.formats = []string{test.format}
+			k := v4l2test.NewCamera()
+			k.Formats = []string{test.format}
 			s := scene{width: test.width, height: 30}
-			k.grant = func(pix *v4l2PixFormat) {
-				pix.width, pix.height, pix.bytesPerLine = uint32(s.width), uint32(s.height), uint32(test.told)
+			k.Grant = func(pix *uapi.PixFormat) {
+				pix.Width, pix.Height, pix.BytesPerLine = uint32(s.width), uint32(s.height), uint32(test.told)
 			}
-			k.shows(s.draw(test.format, test.row), make([]byte, 1000))
+			k.Show(s.draw(test.format, test.row), make([]byte, 1000))
 			c := openFake(t, k)
 			picture, err := captureOne(c)
 			if err != nil {
@@ -401,21 +402,21 @@ func TestV4L2Time(t *testing.T) {
 		age   time.Duration // as the driver says
 		want  time.Duration
 	}{
-		{"monotonic", bufFlagTimestampMonotonic, age, age},
+		{"monotonic", uapi.V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC, age, age},
 		{"unknown clock", 0, age, 0},
 		{"copied from elsewhere", 0x4000, age, 0}, // V4L2_BUF_FLAG_TIMESTAMP_COPY
-		{"in the future", bufFlagTimestampMonotonic, -age, 0},
-		{"from an hour ago", bufFlagTimestampMonotonic, time.Hour, 0},
+		{"in the future", uapi.V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC, -age, 0},
+		{"from an hour ago", uapi.V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC, time.Hour, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newFakeKernel()
+				k := v4l2test.NewCamera()
 				c := openFake(t, k)
-				k.batches = [][]fakePicture{nil, {{picture1, func(b *v4l2Buffer) {
+				k.Batches = [][]v4l2test.Picture{nil, {{Data: picture1, Change: func(b *uapi.Buffer) {
 					now := c.monotonic + time.Since(c.wall)
-					b.timestamp = unix.NsecToTimeval(int64(now - test.age))
-					b.flags |= test.flags
+					b.Timestamp = unix.NsecToTimeval(int64(now - test.age))
+					b.Flags |= test.flags
 				}}}}
 				_, at, err := c.Capture(t.Context(), nil)
 				if err != nil {
