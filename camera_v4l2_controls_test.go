@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,41 +37,6 @@ func values(c *v4l2test.Camera) string {
 		}
 	}
 	return strings.Join(values, " ")
-}
-
-func TestControlName(t *testing.T) {
-	tests := []struct{ name, want string }{
-		{"Brightness", "brightness"},
-		{"Exposure Time, Absolute", "exposure_time_absolute"},
-		{"White Balance, Auto & Preset", "white_balance_auto_preset"},
-		{"Pan (Absolute)", "pan_absolute"},
-		{"(Auto) 50/60 Hz", "auto_50_60_hz"},
-		{"  two  spaces  ", "two_spaces"},
-		{"brightness", "brightness"},
-		{"Größe", "gr_e"},
-		{"--", ""},
-		{"", ""},
-	}
-	for _, test := range tests {
-		if got := v4l2.ControlName(test.name); got != test.want {
-			t.Errorf("%q: got %q, want %q", test.name, got, test.want)
-		}
-	}
-}
-
-func FuzzControlName(f *testing.F) {
-	f.Add("Exposure Time, Absolute")
-	f.Add("_\xff_")
-	proper := regexp.MustCompile(`^([a-z0-9]+(_[a-z0-9]+)*)?$`)
-	f.Fuzz(func(t *testing.T, name string) {
-		got := v4l2.ControlName(name)
-		if !proper.MatchString(got) {
-			t.Errorf("%q: got %q, want words and underscores", name, got)
-		}
-		if again := v4l2.ControlName(got); again != got {
-			t.Errorf("%q: got %q, and of that %q", name, got, again)
-		}
-	})
 }
 
 // What is given with -set is what the camera has then.

@@ -8,108 +8,16 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"porthole/v4l2/uapi"
 	"porthole/v4l2/v4l2test"
 )
-
-// What C gives for linux/videodev2.h, where pointers and long have 64 bits and
-// where they have 32.
-func TestV4L2Layout(t *testing.T) {
-	bits, known := map[string]int{
-		"amd64": 64, "arm64": 64, "loong64": 64, "riscv64": 64,
-		"386": 32, "arm": 32,
-	}[runtime.GOARCH]
-	if !known {
-		t.Fatalf("no layout is pinned for %s", runtime.GOARCH)
-	}
-	tests := []struct {
-		name           string
-		got            uintptr
-		want64, want32 uintptr
-	}{
-		{"VIDIOC_QUERYCAP", uapi.VIDIOC_QUERYCAP, 0x80685600, 0x80685600},
-		{"VIDIOC_ENUM_FMT", uapi.VIDIOC_ENUM_FMT, 0xc0405602, 0xc0405602},
-		{"VIDIOC_G_FMT", uapi.VIDIOC_G_FMT, 0xc0d05604, 0xc0cc5604},
-		{"VIDIOC_S_FMT", uapi.VIDIOC_S_FMT, 0xc0d05605, 0xc0cc5605},
-		{"VIDIOC_REQBUFS", uapi.VIDIOC_REQBUFS, 0xc0145608, 0xc0145608},
-		{"VIDIOC_QUERYBUF", uapi.VIDIOC_QUERYBUF, 0xc0585609, 0xc0445609},
-		{"VIDIOC_QBUF", uapi.VIDIOC_QBUF, 0xc058560f, 0xc044560f},
-		{"VIDIOC_DQBUF", uapi.VIDIOC_DQBUF, 0xc0585611, 0xc0445611},
-		{"VIDIOC_STREAMON", uapi.VIDIOC_STREAMON, 0x40045612, 0x40045612},
-		{"VIDIOC_STREAMOFF", uapi.VIDIOC_STREAMOFF, 0x40045613, 0x40045613},
-		{"VIDIOC_G_PARM", uapi.VIDIOC_G_PARM, 0xc0cc5615, 0xc0cc5615},
-		{"VIDIOC_S_PARM", uapi.VIDIOC_S_PARM, 0xc0cc5616, 0xc0cc5616},
-		{"VIDIOC_ENUM_FRAMESIZES", uapi.VIDIOC_ENUM_FRAMESIZES, 0xc02c564a, 0xc02c564a},
-		{"VIDIOC_ENUM_FRAMEINTERVALS", uapi.VIDIOC_ENUM_FRAMEINTERVALS, 0xc034564b, 0xc034564b},
-		{"VIDIOC_SUBSCRIBE_EVENT", uapi.VIDIOC_SUBSCRIBE_EVENT, 0x4020565a, 0x4020565a},
-
-		{"VIDIOC_G_INPUT", uapi.VIDIOC_G_INPUT, 0x80045626, 0x80045626},
-		{"VIDIOC_S_INPUT", uapi.VIDIOC_S_INPUT, 0xc0045627, 0xc0045627},
-		{"MEDIA_IOC_G_TOPOLOGY", uapi.MEDIA_IOC_G_TOPOLOGY, 0xc0487c04, 0xc0487c04},
-
-		{"VIDIOC_S_STD", uapi.VIDIOC_S_STD, 0x40085618, 0x40085618},
-		{"VIDIOC_QUERYSTD", uapi.VIDIOC_QUERYSTD, 0x8008563f, 0x8008563f},
-		{"VIDIOC_S_DV_TIMINGS", uapi.VIDIOC_S_DV_TIMINGS, 0xc0845657, 0xc0845657},
-		{"VIDIOC_QUERY_DV_TIMINGS", uapi.VIDIOC_QUERY_DV_TIMINGS, 0x80845663, 0x80845663},
-
-		{"VIDIOC_QUERYCTRL", uapi.VIDIOC_QUERYCTRL, 0xc0445624, 0xc0445624},
-		{"VIDIOC_QUERYMENU", uapi.VIDIOC_QUERYMENU, 0xc02c5625, 0xc02c5625},
-		{"VIDIOC_G_EXT_CTRLS", uapi.VIDIOC_G_EXT_CTRLS, 0xc0205647, 0xc0185647},
-		{"VIDIOC_S_EXT_CTRLS", uapi.VIDIOC_S_EXT_CTRLS, 0xc0205648, 0xc0185648},
-		{"VIDIOC_QUERY_EXT_CTRL", uapi.VIDIOC_QUERY_EXT_CTRL, 0xc0e85667, 0xc0e85667},
-
-		// These are for 32 bit only, with 64 bits of time, and not of use on 64.
-		{"VIDIOC_QUERYBUF_TIME64", uapi.Time64Request(uapi.VIDIOC_QUERYBUF), 0xc0585609, 0xc0505609},
-		{"VIDIOC_QBUF_TIME64", uapi.Time64Request(uapi.VIDIOC_QBUF), 0xc058560f, 0xc050560f},
-		{"VIDIOC_DQBUF_TIME64", uapi.Time64Request(uapi.VIDIOC_DQBUF), 0xc0585611, 0xc0505611},
-
-		{"sizeof v4l2_format", unsafe.Sizeof(uapi.Format{}), 208, 204},
-		{"sizeof v4l2_buffer", unsafe.Sizeof(uapi.Buffer{}), 88, 68},
-		{"v4l2_capability.capabilities", unsafe.Offsetof(uapi.Capability{}.Capabilities), 84, 84},
-		{"v4l2_fmtdesc.pixelformat", unsafe.Offsetof(uapi.FmtDesc{}.PixelFormat), 44, 44},
-		{"v4l2_format.fmt.pix", unsafe.Offsetof(uapi.Format{}.Pix), 8, 4},
-		{"v4l2_pix_format.bytesperline", unsafe.Offsetof(uapi.PixFormat{}.BytesPerLine), 16, 16},
-		{"v4l2_captureparm.timeperframe", unsafe.Offsetof(uapi.CaptureParm{}.TimePerFrame), 8, 8},
-		{"v4l2_streamparm.parm.capture", unsafe.Offsetof(uapi.StreamParm{}.Capture), 4, 4},
-		{"v4l2_buffer.bytesused", unsafe.Offsetof(uapi.Buffer{}.BytesUsed), 8, 8},
-		{"v4l2_buffer.flags", unsafe.Offsetof(uapi.Buffer{}.Flags), 12, 12},
-		{"v4l2_buffer.timestamp", unsafe.Offsetof(uapi.Buffer{}.Timestamp), 24, 20},
-		{"v4l2_buffer.memory", unsafe.Offsetof(uapi.Buffer{}.Memory), 60, 48},
-		{"v4l2_buffer.m.offset", unsafe.Offsetof(uapi.Buffer{}.Offset), 64, 52},
-		{"v4l2_buffer.length", unsafe.Offsetof(uapi.Buffer{}.Length), 72, 56},
-		{"v4l2_buffer.request_fd", unsafe.Offsetof(uapi.Buffer{}.RequestFD), 80, 64},
-		{"v4l2_query_ext_ctrl.minimum", unsafe.Offsetof(uapi.QueryExtCtrl{}.Minimum), 40, 40},
-		{"v4l2_query_ext_ctrl.flags", unsafe.Offsetof(uapi.QueryExtCtrl{}.Flags), 72, 72},
-		{"v4l2_queryctrl.flags", unsafe.Offsetof(uapi.QueryCtrl{}.Flags), 56, 56},
-		{"v4l2_querymenu.name", unsafe.Offsetof(uapi.QueryMenu{}.Name), 8, 8},
-		{"sizeof v4l2_ext_control", unsafe.Sizeof(uapi.ExtControl{}), 20, 20},
-		{"v4l2_ext_control.value64", unsafe.Offsetof(uapi.ExtControl{}.Value), 12, 12},
-		{"sizeof media_v2_entity", unsafe.Sizeof(uapi.MediaEntity{}), 96, 96},
-		{"sizeof media_v2_interface", unsafe.Sizeof(uapi.MediaInterface{}), 112, 112},
-		{"sizeof media_v2_pad", unsafe.Sizeof(uapi.MediaPad{}), 32, 32},
-		{"sizeof media_v2_link", unsafe.Sizeof(uapi.MediaLink{}), 40, 40},
-		{"media_v2_interface.devnode", unsafe.Offsetof(uapi.MediaInterface{}.Major), 48, 48},
-		{"v4l2_ext_controls.controls", unsafe.Offsetof(uapi.ExtControls{}.Controls), 24, 20},
-	}
-	for _, test := range tests {
-		want := test.want64
-		if bits == 32 {
-			want = test.want32
-		}
-		if test.got != want {
-			t.Errorf("%s: got %#x, want %#x", test.name, test.got, want)
-		}
-	}
-}
 
 func TestV4L2Capabilities(t *testing.T) {
 	const (
