@@ -3,7 +3,7 @@
 //
 // A [Device] is an open video node, /dev/video0 say. Its methods have the names of the
 // requests that they make: [Device.QueryCap] makes VIDIOC_QUERYCAP, [Device.SetFormat]
-// makes VIDIOC_S_FMT. Section numbers and structures are those of
+// makes VIDIOC_S_FMT. The requests and their structures are described in
 // www.kernel.org/doc/html/latest/userspace-api/media/v4l/v4l2.html.
 //
 // # Capturing
