@@ -18,7 +18,7 @@ import (
 type camera interface {
 	// Capture appends the next picture to dst as one complete JPEG, and
 	// returns the result with the time at which it was captured.
-	// errDamaged means that a picture came and was no good; any other error
+	// mjpeg.ErrDamaged means that a picture came and was no good; any other error
 	// that the camera has to be opened anew.
 	Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error)
 
@@ -201,9 +201,6 @@ func allDevices() []string {
 	}
 	return all
 }
-
-// errDamaged is a picture that came and was no good.
-var errDamaged = errors.New("damaged picture")
 
 // noPictureError is an error of a device that has never given a picture, or has none that
 // could be shown. It may be no camera.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"porthole/mjpeg/mjpegtest"
 	"porthole/v4l2/v4l2test"
 )
 
@@ -181,8 +182,8 @@ func TestPiPlays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	small := smallJPEG(t)
-	live := behindSOI(testJPEG(50_000, 'b'), segment(0xe1, small))
+	small := mjpegtest.SmallJPEG(t)
+	live := mjpegtest.InsertAfterSOI(testJPEG(50_000, 'b'), mjpegtest.Segment(0xe1, small))
 	var seen []string
 	for len(seen) < 3 {
 		_, jpeg := nextPart(t, parts)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"porthole/mjpeg"
 )
 
 const (
@@ -39,7 +41,7 @@ type pipeCamera struct {
 
 	child   *child // nil until the first Capture
 	limit   time.Duration
-	split   splitter
+	split   mjpeg.Splitter
 	at      time.Time // of the last read
 	nextErr error     // that came behind the last picture
 }
@@ -70,14 +72,14 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 }
 
 // newest returns the last complete picture of what was read: nil if there is
-// none, errDamaged for one that came to nothing. An error behind a good picture
+// none, mjpeg.ErrDamaged for one that came to nothing. An error behind a good picture
 // is returned the next time.
 func (c *pipeCamera) newest() (newest []byte, err error) {
 	if err, c.nextErr = c.nextErr, nil; err != nil {
 		return nil, err
 	}
 	for {
-		picture, err := c.split.next()
+		picture, err := c.split.Next()
 		switch {
 		case err != nil && newest != nil:
 			c.nextErr = err
@@ -104,7 +106,7 @@ func (c *pipeCamera) read(ctx context.Context, end time.Time) error {
 		if err := c.child.out.SetReadDeadline(c.at.Add(pipePoll)); err != nil {
 			return err
 		}
-		err := c.split.fill(c.child.out)
+		err := c.split.Fill(c.child.out)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			c.at = time.Now()
 			return err
@@ -117,7 +119,7 @@ func (c *pipeCamera) read(ctx context.Context, end time.Time) error {
 func (c *pipeCamera) explain(err error) error {
 	name := filepath.Base(c.argv[0])
 	switch {
-	case err == errDamaged, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err == mjpeg.ErrDamaged, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case err == io.EOF:
 		c.child.stop(exitTimeout)

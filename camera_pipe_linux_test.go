@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"porthole/mjpeg"
+	"porthole/mjpeg/mjpegtest"
 	"runtime"
 	"strings"
 	"sync"
@@ -35,10 +37,10 @@ func standIn(t *testing.T, name, script string) (path string) {
 	t.Helper()
 	dir := t.TempDir()
 	path = filepath.Join(dir, name)
-	small := smallJPEG(t)
+	small := mjpegtest.SmallJPEG(t)
 	for path, content := range map[string]string{
 		filepath.Join(dir, "a.jpg"): string(small),
-		filepath.Join(dir, "b.jpg"): string(behindSOI(testJPEG(50_000, 'b'), segment(0xe1, small))),
+		filepath.Join(dir, "b.jpg"): string(mjpegtest.InsertAfterSOI(testJPEG(50_000, 'b'), mjpegtest.Segment(0xe1, small))),
 		path:                        "#!/bin/sh\ncd " + dir + "\n" + script + "\n",
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
@@ -131,7 +133,7 @@ func TestPipeNewest(t *testing.T) {
 
 func TestPipeDamaged(t *testing.T) {
 	c := pipeFrom(t, `head -c 1000 a.jpg; cat b.jpg; sleep 0.5; cat standin a.jpg; exec sleep 1000`)
-	c.wantError(t, errDamaged.Error())
+	c.wantError(t, mjpeg.ErrDamaged.Error())
 	c.wantCapture(t, c.file(t, "b.jpg"))
 	c.wantCapture(t, c.file(t, "a.jpg"))
 }
@@ -140,7 +142,7 @@ func TestPipeDamaged(t *testing.T) {
 func TestPipeDamagedBehind(t *testing.T) {
 	c := pipeFrom(t, `(cat a.jpg; head -c 1000 a.jpg; cat b.jpg) >all; cat all; exec sleep 1000`)
 	c.wantCapture(t, c.file(t, "a.jpg"))
-	c.wantError(t, errDamaged.Error())
+	c.wantError(t, mjpeg.ErrDamaged.Error())
 	c.wantCapture(t, c.file(t, "b.jpg"))
 }
 

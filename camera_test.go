@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"porthole/mjpeg"
 	"slices"
 	"strings"
 	"sync"
@@ -333,7 +334,7 @@ func TestCameraDamaged(t *testing.T) {
 		k, c, logged := startSupervisor(t, "/dev/video0", "/dev/video0", 10*time.Second)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(time.Second + 50*time.Millisecond)
-		c.set("/dev/video0", nil, errDamaged)
+		c.set("/dev/video0", nil, mjpeg.ErrDamaged)
 		time.Sleep(time.Second)
 		c.set("/dev/video0", nil, nil)
 		time.Sleep(time.Second)
@@ -343,7 +344,7 @@ func TestCameraDamaged(t *testing.T) {
 		if got := shown(v); got != "live" {
 			t.Errorf("the viewer saw %s, want no more than a pause", got)
 		}
-		c.set("/dev/video0", nil, errDamaged)
+		c.set("/dev/video0", nil, mjpeg.ErrDamaged)
 		time.Sleep(time.Minute)
 		if got, want := shown(v), "live, camera lost"; got != want {
 			t.Errorf("the viewer saw %s, want %s", got, want)

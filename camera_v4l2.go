@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"porthole/mjpeg"
 	"porthole/v4l2"
 )
 
@@ -146,7 +147,7 @@ type v4l2Camera struct {
 	info    cameraInfo
 	formats []v4l2.FourCC  // that we take, the best first
 	pix     v4l2.PixFormat // granted
-	encoder *encoder       // nil if the camera sends JPEG
+	encoder *mjpeg.Encoder // nil if the camera sends JPEG
 
 	assignments []assignment // of controls, by -set
 	steadyRate  bool         // at the cost of brightness
@@ -276,14 +277,14 @@ func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 	}
 	if c.damaged > 0 {
 		c.damaged--
-		return dst, time.Time{}, errDamaged
+		return dst, time.Time{}, mjpeg.ErrDamaged
 	}
 	if err := c.dequeueNewest(ctx); err != nil {
 		return dst, time.Time{}, explainV4L2(c.device.Path(), err)
 	}
 	at := c.capturedAt(&c.buffer)
 	dst, damage := c.appendPicture(dst, &c.buffer)
-	if damage != nil && damage != errDamaged {
+	if damage != nil && damage != mjpeg.ErrDamaged {
 		return dst, at, explainV4L2(c.device.Path(), damage)
 	}
 	if err := c.device.Queue(&c.buffer); err != nil {
@@ -323,11 +324,11 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2.Buffer) ([]byte, error) {
 	switch {
 	case b.Damaged():
-		return dst, errDamaged
+		return dst, mjpeg.ErrDamaged
 	case c.encoder != nil:
-		return c.encoder.appendEncoded(dst, b.Data())
+		return c.encoder.Append(dst, b.Data())
 	}
-	return appendJPEG(dst, b.Data())
+	return mjpeg.AppendRepaired(dst, b.Data())
 }
 
 // capturedAt returns when the picture in b was captured. It takes the driver's time if

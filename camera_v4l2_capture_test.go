@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"porthole/mjpeg"
 	"porthole/v4l2/uapi"
 	"porthole/v4l2/v4l2test"
 )
@@ -143,7 +144,7 @@ func TestV4L2Nonsense(t *testing.T) {
 			k := v4l2test.NewCamera()
 			k.Batches = [][]v4l2test.Picture{{{Data: picture1, Change: test.change}}}
 			_, err := captureOne(openFake(t, k))
-			if err == nil || errors.Is(err, errDamaged) {
+			if err == nil || errors.Is(err, mjpeg.ErrDamaged) {
 				t.Errorf("got error %v, want one that has the camera opened anew", err)
 			}
 		})
@@ -215,8 +216,8 @@ func TestV4L2Capture(t *testing.T) {
 	tests := []struct {
 		name  string
 		ready []v4l2test.Picture // at once
-		want  []byte             // nil: errDamaged
-		after int                // times that errDamaged comes then
+		want  []byte             // nil: mjpeg.ErrDamaged
+		after int                // times that mjpeg.ErrDamaged comes then
 	}{
 		{"one", []v4l2test.Picture{{Data: picture1}}, picture1, 0},
 		{"the newest of three", []v4l2test.Picture{{Data: picture1}, {Data: picture2}, {Data: picture3}}, picture3, 0},
@@ -235,8 +236,8 @@ func TestV4L2Capture(t *testing.T) {
 			k.Show(picture3)
 			c := openFake(t, k)
 			got, err := captureOne(c)
-			if (err == nil) != (test.want != nil) || err != nil && !errors.Is(err, errDamaged) {
-				t.Errorf("got error %v, want errDamaged: %v", err, test.want == nil)
+			if (err == nil) != (test.want != nil) || err != nil && !errors.Is(err, mjpeg.ErrDamaged) {
+				t.Errorf("got error %v, want mjpeg.ErrDamaged: %v", err, test.want == nil)
 			}
 			if !bytes.Equal(got, test.want) {
 				t.Errorf("got another picture, of %d bytes, want %d", len(got), len(test.want))
@@ -245,8 +246,8 @@ func TestV4L2Capture(t *testing.T) {
 				t.Errorf("%d buffers are queued, want %d", len(k.Queued), buffersJPEG)
 			}
 			for range test.after {
-				if _, err := captureOne(c); err != errDamaged {
-					t.Errorf("afterwards: got error %v, want errDamaged", err)
+				if _, err := captureOne(c); err != mjpeg.ErrDamaged {
+					t.Errorf("afterwards: got error %v, want mjpeg.ErrDamaged", err)
 				}
 			}
 			if got, err := captureOne(c); err != nil || !bytes.Equal(got, picture3) {

@@ -20,6 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"porthole/mjpeg"
+	"porthole/mjpeg/mjpegtest"
 	"porthole/v4l2"
 	"porthole/v4l2/uapi"
 )
@@ -124,7 +126,7 @@ func openFiles(t *testing.T) []string {
 func captureImage(t *testing.T, c camera) (image.Image, time.Time) {
 	t.Helper()
 	picture, at, err := c.Capture(t.Context(), nil)
-	for n := 0; errors.Is(err, errDamaged) && n < 20; n++ {
+	for n := 0; errors.Is(err, mjpeg.ErrDamaged) && n < 20; n++ {
 		picture, at, err = c.Capture(t.Context(), nil)
 	}
 	if err != nil {
@@ -255,6 +257,19 @@ func TestV4L2DeviceFormats(t *testing.T) {
 	})
 }
 
+// oneColor reports whether m shows nothing.
+func oneColor(m image.Image) bool {
+	b := m.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			if m.At(x, y) != m.At(b.Min.X, b.Min.Y) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // checkBars looks at the picture of vivid, the kernel's test driver: white,
 // yellow, cyan, green, magenta, red, blue and black bars, ever darker.
 func checkBars(t *testing.T, m image.Image) {
@@ -269,7 +284,7 @@ func checkBars(t *testing.T, m image.Image) {
 		}
 		at := m.At(m.Bounds().Dx()*(2*i+1)/16, m.Bounds().Dy()-10) // below the text
 		got := color.YCbCrModel.Convert(at).(color.YCbCr)
-		if int(got.Y) >= above || max(apart(got.Cb, want.cb), apart(got.Cr, want.cr)) > 20 {
+		if int(got.Y) >= above || max(mjpegtest.Distance(got.Cb, want.cb), mjpegtest.Distance(got.Cr, want.cr)) > 20 {
 			t.Errorf("bar %d: got %v, want Y below %d, Cb %d, Cr %d", i, got, above, want.cb, want.cr)
 		}
 		above = int(got.Y)

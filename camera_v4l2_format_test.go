@@ -3,10 +3,14 @@
 package main
 
 import (
+	"bytes"
+	"image/color"
+	"image/jpeg"
 	"strings"
 	"testing"
 	"unsafe"
 
+	"porthole/mjpeg/mjpegtest"
 	"porthole/v4l2/uapi"
 	"porthole/v4l2/v4l2test"
 )
@@ -99,30 +103,33 @@ func TestV4L2Range(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			k := v4l2test.NewCamera()
 			k.Formats = []string{test.format}
-			r := newRawPicture(test.format, 64, 48, func(x, _, n int) uint8 {
-				switch {
-				case n > 0:
-					return 128
-				case x < 32:
-					return 16
+			scene := mjpegtest.Scene{Width: 64, Height: 48, Color: func(x, _ int) color.YCbCr {
+				if x < 32 {
+					return color.YCbCr{Y: 16, Cb: 128, Cr: 128}
 				}
-				return 235
-			})
+				return color.YCbCr{Y: 235, Cb: 128, Cr: 128}
+			}}
+			stride := mjpegtest.Stride(test.format, 64) + 6
 			k.Grant = func(pix *uapi.PixFormat) {
-				pix.Width, pix.Height, pix.BytesPerLine = 64, 48, uint32(r.stride)
+				pix.Width, pix.Height, pix.BytesPerLine = 64, 48, uint32(stride)
 				pix.Colorspace, pix.Quantization = test.colorspace, test.quantization
 				if test.old {
 					pix.Priv = 0
 				}
 			}
-			k.Show(r.data)
+			k.Show(scene.Draw(test.format, stride))
 			picture, err := captureOne(openFake(t, k))
 			if err != nil {
 				t.Fatal(err)
 			}
-			luma := decoded(t, picture)[0]
-			if apart(luma[0], test.black) > 1 || apart(luma[63], test.white) > 1 {
-				t.Errorf("black is %d and white %d, want %d and %d", luma[0], luma[63], test.black, test.white)
+			m, err := jpeg.Decode(bytes.NewReader(picture))
+			if err != nil {
+				t.Fatal(err)
+			}
+			black := color.GrayModel.Convert(m.At(0, 0)).(color.Gray).Y
+			white := color.GrayModel.Convert(m.At(63, 0)).(color.Gray).Y
+			if mjpegtest.Distance(black, test.black) > 1 || mjpegtest.Distance(white, test.white) > 1 {
+				t.Errorf("black is %d and white %d, want %d and %d", black, white, test.black, test.white)
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"porthole/mjpeg"
 	"porthole/v4l2"
 )
 
@@ -150,19 +151,28 @@ func (c *v4l2Camera) trySize(format v4l2.FourCC, size v4l2.FrameSize, want setti
 	if err != nil || pix.PixelFormat != format {
 		return false, err
 	}
-	c.useFormat(pix, want)
+	if err := c.useFormat(pix, want); err != nil {
+		return false, err
+	}
 	return true, nil
 }
 
 // useFormat notes the format that is set, and makes the encoder for it.
-func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) {
+func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) (err error) {
 	c.pix = pix
 	c.info.Format = pix.PixelFormat.String()
 	c.info.Width, c.info.Height = pix.Width, pix.Height
 	if c.info.Format != "MJPG" && c.info.Format != "JPEG" {
-		c.encoder = newEncoder(c.info.Format, pix.Width, pix.Height, pix.BytesPerLine, want.quality, pix.LimitedRange)
-		c.info.Width = c.encoder.width
+		c.encoder, err = mjpeg.NewEncoder(mjpeg.RawFormat{
+			PixelFormat: c.info.Format, Width: pix.Width, Height: pix.Height,
+			Stride: pix.BytesPerLine, LimitedRange: pix.LimitedRange,
+		}, want.quality)
+		if err != nil {
+			return fmt.Errorf("the camera's %w", err)
+		}
+		c.info.Width, c.info.Height = c.encoder.Size()
 	}
+	return nil
 }
 
 // rereadFormat asks for the format again: some controls change it, as one that turns the
@@ -178,8 +188,7 @@ func (c *v4l2Camera) rereadFormat(want settings) error {
 	if pix.PixelFormat != c.pix.PixelFormat {
 		return &advisedError{fmt.Sprintf("-set has changed the format from %v to %v", c.pix.PixelFormat, pix.PixelFormat), nil}
 	}
-	c.useFormat(pix, want)
-	return nil
+	return c.useFormat(pix, want)
 }
 
 // setRate asks for the frame rate nearest to the wanted one, if the camera has rates to

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"porthole/mjpeg"
+	"porthole/mjpeg/mjpegtest"
 	"porthole/v4l2/uapi"
 	"porthole/v4l2/v4l2test"
 )
@@ -282,20 +284,20 @@ func TestV4L2Raw(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			k := v4l2test.NewCamera()
 			k.Formats = []string{test.format}
-			s := scene{width: test.width, height: 30}
+			s := mjpegtest.Scene{Width: test.width, Height: 30}
 			k.Grant = func(pix *uapi.PixFormat) {
-				pix.Width, pix.Height, pix.BytesPerLine = uint32(s.width), uint32(s.height), uint32(test.told)
+				pix.Width, pix.Height, pix.BytesPerLine = uint32(s.Width), uint32(s.Height), uint32(test.told)
 			}
-			k.Show(s.draw(test.format, test.row), make([]byte, 1000))
+			k.Show(s.Draw(test.format, test.row), make([]byte, 1000))
 			c := openFake(t, k)
 			picture, err := captureOne(c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.width = c.Info().Width
-			s.compare(t, picture)
-			if _, err := captureOne(c); !errors.Is(err, errDamaged) {
-				t.Errorf("too short: got error %v, want errDamaged", err)
+			s.Width = c.Info().Width
+			s.Check(t, picture)
+			if _, err := captureOne(c); !errors.Is(err, mjpeg.ErrDamaged) {
+				t.Errorf("too short: got error %v, want mjpeg.ErrDamaged", err)
 			}
 		})
 	}

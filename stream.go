@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"porthole/mjpeg"
 )
 
 const (
@@ -66,7 +68,7 @@ type frame struct {
 
 // layOut lays out the part around jpeg, which was appended to f.room().
 func (f *frame) layOut(jpeg []byte, at time.Time, number uint32) {
-	jpeg = fillJPEG(jpeg, -(len(jpeg)+len(boundary))&(wordSize-1))
+	jpeg = mjpeg.Pad(jpeg, -(len(jpeg)+len(boundary))&(wordSize-1))
 	var room [headerRoom]byte
 	h := append(room[:0], "Content-Type: image/jpeg\r\nContent-Length: "...)
 	h = strconv.AppendInt(h, int64(len(jpeg)-headerRoom), 10)

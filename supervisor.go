@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"porthole/mjpeg"
 )
 
 //go:embed static/lost.jpg
@@ -252,7 +254,7 @@ func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, j
 			return f, jpeg, at, nil
 		}
 		sv.stream.putFrame(f)
-		if !errors.Is(err, errDamaged) {
+		if !errors.Is(err, mjpeg.ErrDamaged) {
 			return nil, nil, at, err
 		}
 		sv.updateStatus(func(s *cameraStatus) { s.Damaged++ })

@@ -1,4 +1,4 @@
-package main
+package mjpeg
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"porthole/mjpeg/mjpegtest"
 	"runtime"
 	"slices"
 	"testing"
@@ -25,8 +26,8 @@ type rawPicture struct {
 // newRawPicture returns a picture that shows sample(x, y, n) at column x and
 // row y of component n, where a row of chrominance has one for two pixels.
 func newRawPicture(format string, width, height int, sample func(x, y, n int) uint8) rawPicture {
-	stride := rawStride(format, width) + 6
-	r := rawPicture{format, width, height, stride, make([]byte, rawLength(format, stride, height))}
+	stride := mjpegtest.Stride(format, width) + 6
+	r := rawPicture{format, width, height, stride, make([]byte, mjpegtest.Length(format, stride, height))}
 	planes, _ := planesOf(format, width, height, stride)
 	for n, p := range planes {
 		for y := range p.height {
@@ -58,11 +59,20 @@ func (r rawPicture) image() image.Image {
 	return color
 }
 
-// encode encodes the picture on so many cores.
+func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Encoder {
+	t.Helper()
+	e, err := NewEncoder(RawFormat{r.format, r.width, r.height, r.stride, limited}, quality)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// encode encodes the picture on some cores.
 func (r rawPicture) encode(t testing.TB, quality, cores int) []byte {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-	got, err := newEncoder(r.format, r.width, r.height, r.stride, quality, false).appendEncoded(nil, r.data)
+	got, err := newTestEncoder(t, r, quality, false).Append(nil, r.data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +126,7 @@ func difference(t testing.TB, a, b []uint8) (square float64, most int) {
 		t.Fatalf("got %d samples, want %d", len(a), len(b))
 	}
 	for i := range a {
-		d := apart(a[i], b[i])
+		d := mjpegtest.Distance(a[i], b[i])
 		square += float64(d * d)
 		most = max(most, d)
 	}
@@ -228,7 +238,7 @@ func checkRestarts(t *testing.T, picture []byte) {
 func TestCutStrips(t *testing.T) {
 	for _, size := range []struct{ columns, rows int }{{1, 1}, {40, 23}, {8192, 8192}, {4096, 4096}} {
 		for cores := 1; cores <= 64; cores *= 2 {
-			e := &encoder{columns: size.columns, rows: size.rows}
+			e := &Encoder{columns: size.columns, rows: size.rows}
 			e.cutStrips(cores)
 			row := 0
 			for i, s := range e.strips {
@@ -255,10 +265,10 @@ func TestEncodeAllocs(t *testing.T) {
 		for _, format := range rawFormats {
 			r := newRawPicture(format, 320, 240, testPictures(t)["page"])
 			previous := runtime.GOMAXPROCS(cores)
-			e := newEncoder(format, r.width, r.height, r.stride, 80, false)
+			e := newTestEncoder(t, r, 80, false)
 			runtime.GOMAXPROCS(previous)
 			dst := make([]byte, 0, len(r.data))
-			if got := testing.AllocsPerRun(20, func() { e.appendEncoded(dst, r.data) }); got != 0 {
+			if got := testing.AllocsPerRun(20, func() { e.Append(dst, r.data) }); got != 0 {
 				t.Errorf("%s, %d cores: %v allocations per picture, want none", format, cores, got)
 			}
 		}
@@ -313,9 +323,9 @@ func FuzzEncode(f *testing.F) {
 			content = []byte{0}
 		}
 		r := rawPicture{format: rawFormats[int(format)%len(rawFormats)], width: int(width), height: int(height)}
-		r.stride = rawStride(r.format, r.width) + int(more)
-		r.data = bytes.Repeat(content, rawLength(r.format, r.stride, r.height)/len(content)+1)
-		r.data = r.data[:rawLength(r.format, r.stride, r.height)]
+		r.stride = mjpegtest.Stride(r.format, r.width) + int(more)
+		r.data = bytes.Repeat(content, mjpegtest.Length(r.format, r.stride, r.height)/len(content)+1)
+		r.data = r.data[:mjpegtest.Length(r.format, r.stride, r.height)]
 		if r.format != "GREY" {
 			r.width &^= 1
 		}
@@ -338,12 +348,12 @@ func BenchmarkEncode(b *testing.B) {
 	for _, format := range rawFormats {
 		r := newRawPicture(format, 640, 480, testPictures(b)["page"])
 		b.Run(format, func(b *testing.B) {
-			e := newEncoder(format, r.width, r.height, r.stride, 80, false)
+			e := newTestEncoder(b, r, 80, false)
 			dst := make([]byte, 0, len(r.data))
 			b.ReportAllocs()
 			b.SetBytes(int64(len(r.data)))
 			for b.Loop() {
-				e.appendEncoded(dst, r.data)
+				e.Append(dst, r.data)
 			}
 		})
 		b.Run(format+" image/jpeg", func(b *testing.B) { // which has no need to unpack
@@ -363,17 +373,18 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkEncodeCores(b *testing.B) {
 	r := newRawPicture("YUYV", 640, 480, testPictures(b)["page"])
 	cores := runtime.GOMAXPROCS(1)
-	one := newEncoder(r.format, r.width, r.height, r.stride, 80, false)
+	one := newTestEncoder(b, r, 80, false)
 	runtime.GOMAXPROCS(cores)
-	all := newEncoder(r.format, r.width, r.height, r.stride, 80, false)
+	all := newTestEncoder(b, r, 80, false)
 	dst := make([]byte, 0, len(r.data))
 	var times []float64
 	for b.Loop() {
 		start := time.Now()
-		one.appendEncoded(dst, r.data)
+		one.Append(dst, r.data)
 		middle := time.Now()
-		all.appendEncoded(dst, r.data)
+		all.Append(dst, r.data)
 		times = append(times, float64(middle.Sub(start))/float64(time.Since(middle)))
 	}
-	b.ReportMetric(median(times), "times")
+	slices.Sort(times)
+	b.ReportMetric(times[len(times)/2], "times")
 }

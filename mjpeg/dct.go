@@ -1,11 +1,10 @@
-package main
+package mjpeg
 
 import "math"
 
-// The discrete cosine transform (T.81, A.3.3) the way of Arai, Agui and
-// Nakajima: eight values take five multiplications, for each result may come
-// out at a scale of its own. To divide by the quantization steps then takes
-// that out as well.
+// This is the discrete cosine transform (A.3.3) by the method of Arai, Agui and Nakajima.
+// Eight values take only five multiplications, because each result has a scale of its own.
+// The division by the quantization steps removes the scales as well.
 
 // Cosines, with cosineBits behind the point.
 const (
@@ -16,7 +15,7 @@ const (
 	cos2and6   = 10703 // cos(2π/16) + cos(6π/16)
 )
 
-// dctScale returns how many times too large result n of a transform is.
+// dctScale returns the scale of result n of a transform.
 func dctScale(n int) float64 {
 	if n == 0 {
 		return math.Sqrt(8)
@@ -24,9 +23,9 @@ func dctScale(n int) float64 {
 	return 4 * math.Cos(float64(n)*math.Pi/16)
 }
 
-// even returns the results 0, 2, 4 and 6 of eight values. It takes sums: of the
-// first value and the last, and so on inwards. The results have up more bits
-// behind the point than these.
+// even returns the results 0, 2, 4 and 6 of eight values. It takes sums: of the first
+// value and the last, of the second and the last but one, and so on. The results have up
+// more bits behind the point than the sums.
 func even(a0, a1, a2, a3 int32, up int) (r0, r2, r4, r6 int32) {
 	b0, b3 := a0+a3, a0-a3
 	b1, b2 := a1+a2, a1-a2
@@ -34,9 +33,9 @@ func even(a0, a1, a2, a3 int32, up int) (r0, r2, r4, r6 int32) {
 	return (b0 + b1) << up, b3<<up + z, (b0 - b1) << up, b3<<up - z
 }
 
-// odd returns what makes the results 1, 3, 5 and 7, together with the
-// difference of the first value and the last, d0, that d1 to d3 follow inwards:
-// d0+z1+z2, d0-z1-z0, d0-z1+z0 and d0+z1-z2.
+// odd takes differences: d0 of the first value and the last, d1 of the second and the last
+// but one, and so on. The results 1, 3, 5 and 7 are d0+z1+z2, d0-z1-z0, d0-z1+z0 and
+// d0+z1-z2.
 func odd(d0, d1, d2, d3 int32, up int) (z0, z1, z2 int32) {
 	b0, b1, b2 := d3+d2, d2+d1, d1+d0
 	z := (b0-b2)*cos6 + 1<<(cosineBits-1-up)
@@ -46,13 +45,13 @@ func odd(d0, d1, d2, d3 int32, up int) (z0, z1, z2 int32) {
 	return z0, z1, z2
 }
 
-// rowBits is how many bits behind the point transformed rows have. With two
-// less, pictures of quality 95 lost up to 0.7 dB; with two more, the products
-// for their columns would not always fit 32 bits.
+// rowBits is the number of bits behind the point that transformed rows have. With two bits
+// less, pictures of quality 95 lost up to 0.7 dB. With two more, the products for their
+// columns would not always fit into 32 bits.
 const rowBits = 4
 
-// transformRows transforms the rows of a block of samples, in place. It returns
-// how many columns then have more than zeros.
+// transformRows transforms the rows of a block of samples, in place. It returns how many of
+// the first columns then have other values than zeros.
 func transformRows(block *[64]int32) (columns int) {
 	columns = 1
 	for y := 0; y < 64; y += 8 {
@@ -61,10 +60,9 @@ func transformRows(block *[64]int32) (columns int) {
 		a1, d1 := s[1]+s[6], s[1]-s[6]
 		a2, d2 := s[2]+s[5], s[2]-s[5]
 		a3, d3 := s[3]+s[4], s[3]-s[4]
-		// Rows of one colour are most of what computers show, through converters
-		// from HDMI, and of test pictures: there this saves a fifth of the
-		// instructions of the whole encoder on ARMv6, and costs a hundredth where
-		// there are none.
+		// Rows of one colour are most of what computers show, which converters from HDMI
+		// capture, and of test pictures. There this saves a fifth of the instructions of
+		// the whole encoder on ARMv6. In pictures without such rows it costs a hundredth.
 		if d0 == 0 && d1 == 0 && d2 == 0 && d3 == 0 && a0 == a1 && a0 == a2 && a0 == a3 {
 			*s = [8]int32{4 * a0 << rowBits}
 			continue
@@ -79,8 +77,8 @@ func transformRows(block *[64]int32) (columns int) {
 	return columns
 }
 
-// A sampleRange is the range of the samples of a raw picture. In a JPEG they are
-// 0 to 255 (JFIF 1.02): (sample-middle)*gain is what it has, less 128.
+// A sampleRange is the range of the samples of a raw picture. Those of a JPEG go from 0 to
+// 255 (JFIF 1.02). A sample there is (sample-middle)*gain + 128.
 type sampleRange struct {
 	middle float64 // between the darkest sample and the brightest
 	gain   float64
@@ -89,34 +87,34 @@ type sampleRange struct {
 var (
 	fullRange = sampleRange{128, 1}
 
-	// Of television (ITU-R BT.601): black is 16 and white 235, and chrominance goes
-	// from 16 to 240. What is beyond that is as black or white in the JPEG.
+	// These are the ranges of television (ITU-R BT.601): black is 16 and white 235, and
+	// chrominance goes from 16 to 240. Samples beyond that become black or white.
 	limitedLuma   = sampleRange{16 + 128*219./255, 255. / 219}
 	limitedChroma = sampleRange{128, 255. / 224}
 )
 
-// A quantizer divides coefficients by the steps of a quantization table. It also
-// brings samples to the range that they have in a JPEG, at no cost.
+// A quantizer divides coefficients by the steps of a quantization table. The same product
+// converts samples to the range of a JPEG, at no cost.
 type quantizer struct {
 	steps [64]byte // in zig-zag order
 
 	// By column and row, 1<<quantizerBits * gain / (step * scale).
 	factors [8][8]int32
 
-	// The first coefficient of a block that has only middle samples, before it is
-	// divided: it is to be zero.
+	// The first coefficient, not yet divided, of a block that has only middle samples.
+	// It is subtracted, so that such a block is zero.
 	level int32
 
-	// For each column, of which sum of its values all coefficients are zero.
+	// For each column, the sum of absolute values below which all coefficients are zero.
 	limits [8]int32
 }
 
-// quantizerBits is how many bits behind the point products with factors have.
-// In front of it are at most 11 and the sign.
+// quantizerBits is the number of bits behind the point in products with factors. In front of
+// it are at most 11 bits and the sign.
 const quantizerBits = 20
 
-// newQuantizer scales a table as everyone does, so that a quality means the
-// same everywhere: 50 leaves it as it is, 100 makes all steps 1.
+// newQuantizer scales a table as libjpeg does, so that a quality means the same as
+// elsewhere: 50 leaves the table as it is, and 100 makes all steps 1.
 func newQuantizer(table *[8][8]int, quality int, r sampleRange) *quantizer {
 	quality = min(max(quality, 1), 100)
 	percent := 200 - 2*quality
@@ -131,8 +129,8 @@ func newQuantizer(table *[8][8]int, quality int, r sampleRange) *quantizer {
 			q.steps[zigzag[u][v]] = byte(step)
 			scale := float64(step) * dctScale(u) * dctScale(v) * (1 << rowBits) / r.gain
 			q.factors[u][v] = int32(math.Round(1 << quantizerBits / scale))
-			// No value has more than half its size in a result (T.81, A.3.3),
-			// times the scale; and half a step rounds to zero.
+			// A value adds at most half its size, times the scale, to a result (A.3.3),
+			// and half a step rounds to zero.
 			limit = min(limit, scale/dctScale(v))
 		}
 		q.limits[u] = int32(limit)
@@ -140,18 +138,18 @@ func newQuantizer(table *[8][8]int, quality int, r sampleRange) *quantizer {
 	return q
 }
 
-// coefficients are those of a block, transformed and quantized.
+// coefficients are the transformed and quantized values of a block.
 type coefficients struct {
-	// In zig-zag order. What is zero, but for the first, can be anything here.
+	// In zig-zag order. Where nonzero has no bit, this may have an old value.
 	values [64]int32
 
-	// A bit is set for each that is not zero, and the first: that is bit 31 of
-	// nonzero[0].
+	// A bit is set for the first and for each that is not zero, from bit 31 of nonzero[0]
+	// on.
 	nonzero [2]uint32
 }
 
-// quantize transforms the columns of a block with transformed rows, and
-// quantizes. All but the first columns are zero.
+// quantize transforms the first columns of a block with transformed rows, and quantizes
+// them. The other columns are zero.
 func (q *quantizer) quantize(c *coefficients, block *[64]int32, columns int) {
 	c.nonzero[0], c.nonzero[1] = 1<<31, 0
 	c.values[0] = 0
@@ -159,9 +157,9 @@ func (q *quantizer) quantize(c *coefficients, block *[64]int32, columns int) {
 		s := (*[57]int32)(block[u:])
 		s0, s1, s2, s3, s4, s5, s6, s7 := s[0], s[8], s[16], s[24], s[32], s[40], s[48], s[56]
 		level := q.level // for the first coefficient
-		// Fine detail is often too faint to be kept. To look first saves 12 % of
-		// the encoder's instructions on ARMv6 with smooth pictures, 3 to 5 % with
-		// photographs, and costs 1 % with the noise of a dark room.
+		// Fine detail is often too faint to be kept. This check saves 12 % of the
+		// encoder's instructions on ARMv6 with smooth pictures and 3 to 5 % with
+		// photographs. It costs 1 % with the noise of a dark room.
 		if u > 0 {
 			level = 0
 			sum := (s0 ^ s0>>31) + (s1 ^ s1>>31) + (s2 ^ s2>>31) + (s3 ^ s3>>31) +
@@ -183,13 +181,13 @@ func (q *quantizer) quantize(c *coefficients, block *[64]int32, columns int) {
 		c.put(z[5], (d0-z1+z0)*f[5])
 		c.put(z[7], (d0+z1-z2)*f[7])
 	}
-	// Samples beyond black and white could make it 1202; the difference to that of
-	// another block has 11 bits and a sign (T.81, F.1.2.1).
+	// Samples beyond black and white could make it 1202. The difference to that of another
+	// block may only have 11 bits and a sign (F.1.2.1).
 	c.values[0] = min(max(c.values[0], -1024), 1023)
 }
 
-// put rounds a coefficient that has quantizerBits behind the point, and puts it
-// at its place, unless it is zero.
+// put rounds a coefficient with quantizerBits behind the point, and puts it at its place
+// unless it is zero.
 func (c *coefficients) put(at uint8, v int32) {
 	v += 1 << (quantizerBits - 1)
 	if uint32(v) >= 1<<quantizerBits {
@@ -198,8 +196,7 @@ func (c *coefficients) put(at uint8, v int32) {
 	}
 }
 
-// zigzag has the places of coefficients, by column and row, in zig-zag order
-// (T.81, figure A.6).
+// zigzag has the places of coefficients in zig-zag order, by column and row (figure A.6).
 var zigzag = [8][8]uint8{
 	{0, 2, 3, 9, 10, 20, 21, 35},
 	{1, 4, 8, 11, 19, 22, 34, 36},
@@ -211,7 +208,7 @@ var zigzag = [8][8]uint8{
 	{28, 42, 43, 53, 54, 60, 61, 63},
 }
 
-// Quantization tables, by row and column (T.81, K.1).
+// Quantization tables, by row and column (K.1).
 var (
 	lumaSteps = [8][8]int{
 		{16, 11, 10, 16, 24, 40, 51, 61},

@@ -1,45 +1,26 @@
-package main
+package mjpeg
 
 import (
 	"bytes"
 	"errors"
-	"image"
 	"image/jpeg"
+	"os"
+	"porthole/mjpeg/mjpegtest"
 	"reflect"
 	"testing"
 )
 
-// smallJPEG returns a colourful JPEG, with Huffman tables as the standard
-// library writes them: the typical ones, right in front of the scan.
-func smallJPEG(t testing.TB) []byte {
-	t.Helper()
-	m := image.NewYCbCr(image.Rect(0, 0, 40, 24), image.YCbCrSubsampleRatio420)
-	for i := range m.Y {
-		m.Y[i] = byte(i * i)
+// onePicture is a picture of the emulated camera.
+var onePicture = func() []byte {
+	b, err := os.ReadFile("../static/1.jpg")
+	if err != nil {
+		panic(err)
 	}
-	for i := range m.Cb {
-		m.Cb[i], m.Cr[i] = byte(3*i), byte(200-2*i)
-	}
-	var b bytes.Buffer
-	if err := jpeg.Encode(&b, m, nil); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// segment returns a marker segment.
-func segment(marker byte, content []byte) []byte {
-	n := len(content) + 2
-	return append([]byte{0xff, marker, byte(n >> 8), byte(n)}, content...)
-}
-
-// behindSOI returns picture with the parts put in behind its start.
-func behindSOI(picture []byte, parts ...[]byte) []byte {
-	return bytes.Join([][]byte{picture[:2], bytes.Join(parts, nil), picture[2:]}, nil)
-}
+	return b
+}()
 
 func TestHuffmanTables(t *testing.T) {
-	picture := smallJPEG(t)
+	picture := mjpegtest.SmallJPEG(t)
 	start := bytes.Index(picture, []byte{0xff, markerDHT})
 	end := bytes.Index(picture, []byte{0xff, markerSOS})
 	if got := picture[start:end]; !bytes.Equal(got, huffmanTables) {
@@ -47,28 +28,28 @@ func TestHuffmanTables(t *testing.T) {
 	}
 }
 
-func TestAppendJPEG(t *testing.T) {
-	whole := smallJPEG(t)
+func TestAppendRepaired(t *testing.T) {
+	whole := mjpegtest.SmallJPEG(t)
 	cut := whole[:len(whole)-10]
 	bare := bytes.Replace(whole, huffmanTables, nil, 1)
 	scan := bytes.Index(whole, []byte{0xff, markerSOS})
-	thumbnail := segment(0xe1, whole) // APP1, with an end of its own
+	thumbnail := mjpegtest.Segment(0xe1, whole) // APP1, with an end of its own
 
 	tests := []struct {
 		name    string
 		picture []byte
-		want    []byte // nil: errDamaged
+		want    []byte // nil: ErrDamaged
 	}{
 		{"good", whole, whole},
-		{"one of ours", picture1, picture1},
+		{"one of ours", onePicture, onePicture},
 		{"without tables", bare, whole},
 		{"padded with zeros", append(bytes.Clone(whole), make([]byte, 1000)...), whole},
 		{"padded with FF", append(bytes.Clone(whole), 0xff, 0xff, 0xff), whole},
 		{"padded with garbage", append(bytes.Clone(whole), cut...), whole},
 		{"without tables, padded", append(bytes.Clone(bare), make([]byte, 1000)...), whole},
-		{"thumbnail", behindSOI(whole, thumbnail), behindSOI(whole, thumbnail)},
-		{"fill bytes", behindSOI(whole, []byte{0xff, 0xff, 0xff}), behindSOI(whole, []byte{0xff, 0xff, 0xff})},
-		{"fill bytes, without tables", behindSOI(bare, []byte{0xff}), behindSOI(whole, []byte{0xff})},
+		{"thumbnail", mjpegtest.InsertAfterSOI(whole, thumbnail), mjpegtest.InsertAfterSOI(whole, thumbnail)},
+		{"fill bytes", mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xff, 0xff}), mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xff, 0xff})},
+		{"fill bytes, without tables", mjpegtest.InsertAfterSOI(bare, []byte{0xff}), mjpegtest.InsertAfterSOI(whole, []byte{0xff})},
 
 		{"empty", nil, nil},
 		{"zeros", make([]byte, 1000), nil},
@@ -79,18 +60,18 @@ func TestAppendJPEG(t *testing.T) {
 		{"no scan", append(bytes.Clone(whole[:scan]), 0xff, markerEOI), nil},
 		{"truncated", cut, nil},
 		{"truncated, padded with zeros", append(bytes.Clone(cut), make([]byte, 1000)...), nil},
-		{"truncated, with a thumbnail", behindSOI(cut, thumbnail), nil},
-		{"segment of length 0", behindSOI(whole, []byte{0xff, 0xe1, 0, 0}), nil},
-		{"segment past the end", behindSOI(whole, []byte{0xff, 0xe1, 0xff, 0xff}), nil},
-		{"garbage for a marker", behindSOI(whole, []byte{1, 2, 3, 4}), nil},
+		{"truncated, with a thumbnail", mjpegtest.InsertAfterSOI(cut, thumbnail), nil},
+		{"segment of length 0", mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xe1, 0, 0}), nil},
+		{"segment past the end", mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xe1, 0xff, 0xff}), nil},
+		{"garbage for a marker", mjpegtest.InsertAfterSOI(whole, []byte{1, 2, 3, 4}), nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			dst := []byte("before")
-			got, err := appendJPEG(dst, test.picture)
+			got, err := AppendRepaired(dst, test.picture)
 			if test.want == nil {
-				if !errors.Is(err, errDamaged) || !bytes.Equal(got, dst) {
-					t.Errorf("got %d bytes more, error %v; want none, errDamaged", len(got)-len(dst), err)
+				if !errors.Is(err, ErrDamaged) || !bytes.Equal(got, dst) {
+					t.Errorf("got %d bytes more, error %v; want none, ErrDamaged", len(got)-len(dst), err)
 				}
 				return
 			}
@@ -108,65 +89,65 @@ func TestAppendJPEG(t *testing.T) {
 }
 
 // What was cut short anywhere is damaged, with tables or without.
-func TestAppendJPEGCut(t *testing.T) {
-	whole := smallJPEG(t)
+func TestAppendRepairedCut(t *testing.T) {
+	whole := mjpegtest.SmallJPEG(t)
 	for _, picture := range [][]byte{whole, bytes.Replace(whole, huffmanTables, nil, 1)} {
 		for n := range picture {
-			got, err := appendJPEG(nil, picture[:n])
-			if !errors.Is(err, errDamaged) || len(got) != 0 {
-				t.Errorf("%d of %d bytes: got %d bytes, error %v; want none, errDamaged", n, len(picture), len(got), err)
+			got, err := AppendRepaired(nil, picture[:n])
+			if !errors.Is(err, ErrDamaged) || len(got) != 0 {
+				t.Errorf("%d of %d bytes: got %d bytes, error %v; want none, ErrDamaged", n, len(picture), len(got), err)
 			}
 		}
 	}
 }
 
 // With fill bytes a JPEG is longer and the same picture.
-func TestFillJPEG(t *testing.T) {
-	whole := smallJPEG(t)
+func TestPad(t *testing.T) {
+	whole := mjpegtest.SmallJPEG(t)
 	want, err := jpeg.Decode(bytes.NewReader(whole))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for more := range 4 {
-		filled := fillJPEG(bytes.Clone(whole), more)
+		filled := Pad(bytes.Clone(whole), more)
 		if len(filled) != len(whole)+more {
 			t.Errorf("got %d bytes, want %d", len(filled), len(whole)+more)
 		}
 		if got, err := jpeg.Decode(bytes.NewReader(filled)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("with %d bytes more: another picture, or error %v", more, err)
 		}
-		split := splitter{buf: filled}
-		if got, err := split.next(); err != nil || !bytes.Equal(got, filled) {
+		split := Splitter{buf: filled}
+		if got, err := split.Next(); err != nil || !bytes.Equal(got, filled) {
 			t.Errorf("with %d bytes more: the splitter finds %d bytes, error %v; want %d", more, len(got), err, len(filled))
 		}
-		if got, err := appendJPEG(nil, filled); err != nil || !bytes.Equal(got, filled) {
+		if got, err := AppendRepaired(nil, filled); err != nil || !bytes.Equal(got, filled) {
 			t.Errorf("with %d bytes more: got %d bytes, error %v; want %d", more, len(got), err, len(filled))
 		}
 	}
 	for _, other := range []string{"", "\xff", "\xd9", "no JPEG"} {
-		if got := fillJPEG([]byte(other), 3); string(got) != other {
+		if got := Pad([]byte(other), 3); string(got) != other {
 			t.Errorf("%q: got %q", other, got)
 		}
 	}
 }
 
-func FuzzAppendJPEG(f *testing.F) {
-	whole := smallJPEG(f)
+func FuzzAppendRepaired(f *testing.F) {
+	whole := mjpegtest.SmallJPEG(f)
 	f.Add([]byte(nil))
 	f.Add(whole)
 	f.Add(bytes.Replace(whole, huffmanTables, nil, 1))
 	f.Add(append(bytes.Clone(whole), make([]byte, 100)...))
-	f.Add(behindSOI(whole[:len(whole)-10], segment(0xe1, whole)))
+	f.Add(mjpegtest.InsertAfterSOI(whole[:len(whole)-10], mjpegtest.Segment(0xe1, whole)))
 	f.Fuzz(func(t *testing.T, picture []byte) {
 		before := []byte("before")
-		got, err := appendJPEG(before, picture)
+		got, err := AppendRepaired(before, picture)
 		if !bytes.HasPrefix(got, before) {
 			t.Fatalf("got %q, want %q in front", got, before)
 		}
 		got = got[len(before):]
 		if err != nil {
-			if !errors.Is(err, errDamaged) || len(got) != 0 {
-				t.Fatalf("got %d bytes, error %v; want none, errDamaged", len(got), err)
+			if !errors.Is(err, ErrDamaged) || len(got) != 0 {
+				t.Fatalf("got %d bytes, error %v; want none, ErrDamaged", len(got), err)
 			}
 			return
 		}

@@ -1,9 +1,10 @@
-package main
+package mjpeg
 
 import (
 	"bytes"
 	"errors"
 	"io"
+	"porthole/mjpeg/mjpegtest"
 	"slices"
 	"testing"
 	"testing/iotest"
@@ -11,26 +12,26 @@ import (
 
 // splitStreams are streams as they may come out of a pipe.
 func splitStreams(t testing.TB) []splitStream {
-	whole := smallJPEG(t)
+	whole := mjpegtest.SmallJPEG(t)
 	scan := bytes.Index(whole, []byte{0xff, markerSOS})
 	data := scan + 2 + int(whole[scan+3])
 	cut := whole[:len(whole)-10]
-	thumbnail := behindSOI(whole, segment(0xe1, whole)) // in APP1
+	thumbnail := mjpegtest.InsertAfterSOI(whole, mjpegtest.Segment(0xe1, whole)) // in APP1
 	eoi := []byte{0xff, markerEOI}
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	within := func(parts ...[]byte) []byte { return join(whole[:data], join(parts...), whole[data:]) }
 	// A second scan behind the first, with tables of its own before it.
-	scans := join(whole[:len(whole)-2], segment(markerDHT, huffmanTables[4:]), whole[scan:])
-	fill := behindSOI(whole, []byte{0xff, 0xff, 0xff})
+	scans := join(whole[:len(whole)-2], mjpegtest.Segment(markerDHT, huffmanTables[4:]), whole[scan:])
+	fill := mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xff, 0xff})
 
 	return []splitStream{
 		{"nothing", nil, nil, 0},
 		{"one", whole, [][]byte{whole}, 0},
-		{"three", join(whole, picture1, whole), [][]byte{whole, picture1, whole}, 0},
+		{"three", join(whole, onePicture, whole), [][]byte{whole, onePicture, whole}, 0},
 		{"half", whole[:len(whole)/2], nil, 0},
 		{"without its last byte", whole[:len(whole)-1], nil, 0},
 		{"thumbnails", join(thumbnail, whole, thumbnail), [][]byte{thumbnail, whole, thumbnail}, 0},
-		{"thumbnail in a thumbnail", behindSOI(whole, segment(0xe1, thumbnail)), [][]byte{behindSOI(whole, segment(0xe1, thumbnail))}, 0},
+		{"thumbnail in a thumbnail", mjpegtest.InsertAfterSOI(whole, mjpegtest.Segment(0xe1, thumbnail)), [][]byte{mjpegtest.InsertAfterSOI(whole, mjpegtest.Segment(0xe1, thumbnail))}, 0},
 		{"two scans", join(scans, whole), [][]byte{scans, whole}, 0},
 		{"fill", join(fill, whole), [][]byte{fill, whole}, 0},
 		{"stuffing", within([]byte{0xff, 0}), [][]byte{within([]byte{0xff, 0})}, 0},
@@ -46,7 +47,7 @@ func splitStreams(t testing.TB) []splitStream {
 		{"truncated", join(cut, whole), [][]byte{whole}, 1},
 		{"truncated, with a thumbnail", join(thumbnail[:len(thumbnail)-10], whole), [][]byte{whole}, 1},
 		{"truncated in the header", join(whole[:scan], whole), [][]byte{whole}, 1},
-		{"damaged behind a thumbnail", join(whole[:2], segment(0xe1, whole), []byte{1, 2, 3}, whole[2:], whole), [][]byte{whole}, 1},
+		{"damaged behind a thumbnail", join(whole[:2], mjpegtest.Segment(0xe1, whole), []byte{1, 2, 3}, whole[2:], whole), [][]byte{whole}, 1},
 		{"no scan", join(whole[:scan], eoi, whole), [][]byte{whole}, 1},
 		{"length 0", join(whole[:2], []byte{0xff, 0xe1, 0, 0}, whole), [][]byte{whole}, 1},
 		{"restart outside a scan", join(whole[:2], []byte{0xff, 0xd3}, whole), [][]byte{whole}, 1},
@@ -64,18 +65,18 @@ type splitStream struct {
 
 // split cuts what r reads.
 func split(r io.Reader) (pictures [][]byte, damaged int, err error) {
-	var s splitter
+	var s Splitter
 	for {
-		picture, err := s.next()
+		picture, err := s.Next()
 		switch {
-		case errors.Is(err, errDamaged):
+		case errors.Is(err, ErrDamaged):
 			damaged++
 		case err != nil:
 			return pictures, damaged, err
 		case picture != nil:
 			pictures = append(pictures, bytes.Clone(picture))
 		default:
-			if err := s.fill(r); err == io.EOF {
+			if err := s.Fill(r); err == io.EOF {
 				return pictures, damaged, nil
 			} else if err != nil {
 				return pictures, damaged, err
@@ -127,20 +128,20 @@ func (r *cutReader) Read(p []byte) (int, error) {
 
 // A picture without an end is an error before it takes all memory.
 func TestSplitterBound(t *testing.T) {
-	whole := smallJPEG(t)
+	whole := mjpegtest.SmallJPEG(t)
 	endless := io.MultiReader(bytes.NewReader(whole[:len(whole)-2]), zeros{})
-	var s splitter
-	for range maxPicture/fillSize + 10 {
-		if _, err := s.next(); err != nil {
-			if errors.Is(err, errDamaged) {
-				t.Error("got errDamaged, after which it would be asked for more")
+	var s Splitter
+	for range maxPicture/readSize + 10 {
+		if _, err := s.Next(); err != nil {
+			if errors.Is(err, ErrDamaged) {
+				t.Error("got ErrDamaged, after which it would be asked for more")
 			}
-			if _, err := s.next(); err == nil {
+			if _, err := s.Next(); err == nil {
 				t.Error("no error any more")
 			}
 			return
 		}
-		if err := s.fill(endless); err != nil {
+		if err := s.Fill(endless); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,29 +154,29 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // Garbage is not kept.
 func TestSplitterGarbage(t *testing.T) {
-	var s splitter
+	var s Splitter
 	for range 1000 {
-		if picture, err := s.next(); picture != nil || err != nil {
+		if picture, err := s.Next(); picture != nil || err != nil {
 			t.Fatalf("got %d bytes, error %v", len(picture), err)
 		}
-		s.fill(zeros{})
+		s.Fill(zeros{})
 	}
-	if cap(s.buf) > 2*fillSize {
+	if cap(s.buf) > 2*readSize {
 		t.Errorf("%d bytes are kept of garbage", cap(s.buf))
 	}
 }
 
 func TestSplitterAllocs(t *testing.T) {
-	var s splitter
-	picture := testJPEG(60_000, 'a')
+	var s Splitter
+	picture := mjpegtest.InsertAfterSOI(onePicture, mjpegtest.Segment(0xfe, bytes.Repeat([]byte{'a'}, 32_000)))
 	var r bytes.Reader
 	got := testing.AllocsPerRun(100, func() {
 		r.Reset(picture)
 		for {
-			if p, _ := s.next(); p != nil {
+			if p, _ := s.Next(); p != nil {
 				return
 			}
-			s.fill(&r)
+			s.Fill(&r)
 		}
 	})
 	if got != 0 {

@@ -1,21 +1,21 @@
-package main
+package mjpeg
 
-// A plane says where a raw picture has the samples of one component: that of
-// column x and row y is the byte at offset + y*stride + x*step.
+// A plane tells where a raw picture has the samples of one component: the one in column x
+// and row y is the byte at offset + y*stride + x*step.
 type plane struct {
 	offset, stride, step int
 	width, height        int // samples
 }
 
-// planesOf returns the planes of pictures in the V4L2 pixel format fourcc,
-// luminance, then blue and red chrominance, if there are any, and the length
-// of a picture in bytes. For a format it does not know there are no planes. A
-// row takes stride bytes, in planar formats one of luminance.
+// planesOf returns the planes of pictures in the V4L2 pixel format fourcc, and the length
+// of a picture in bytes. The planes are luminance and, unless the format is grey, blue and
+// red chrominance; there are none if the format is unknown. A row takes stride bytes, in
+// planar formats one of luminance.
 //
-// Chrominance is half as wide and high as the picture, in packed formats too,
-// where every second row is left out. With all of them JPEGs took a tenth to a
-// fifth more bytes and a fifth more time; with the mean of two rows they came
-// 0.2 to 2 dB nearer to the picture in colour, for a twentieth more time.
+// Chrominance is half as wide and high as the picture. Packed formats have all its rows, of
+// which this uses every second one. With all rows, JPEGs took a tenth to a fifth more bytes
+// and a fifth more time. With the mean of two rows, they came 0.2 to 2 dB nearer to the
+// picture in colour, for a twentieth more time.
 func planesOf(fourcc string, width, height, stride int) (planes []plane, length int) {
 	length = stride * height
 	luma := plane{0, stride, 1, width, height}
@@ -37,8 +37,8 @@ func planesOf(fourcc string, width, height, stride int) (planes []plane, length 
 	return nil, 0
 }
 
-// read reads the block of 8x8 samples at column x and row y. What is outside
-// the plane is like the sample nearest to it.
+// read reads the block of 8x8 samples at column x and row y. Samples outside the plane are
+// those nearest to them.
 func (p *plane) read(block *[64]int32, raw []byte, x, y int) {
 	if x+8 > p.width || y+8 > p.height {
 		for i := range block {

@@ -1,34 +1,33 @@
-package main
+package mjpeg
 
 import "bytes"
 
-// JPEG markers: the second byte, after FF (ITU-T T.81, table B.1).
+// JPEG markers: the second byte, after FF (table B.1).
 const (
 	markerSOF = 0xc0 // start of a frame, baseline: its size and components
 	markerDHT = 0xc4 // Huffman tables
-	markerRST = 0xd0 // a restart inside a scan, the first of eight such
+	markerRST = 0xd0 // a restart inside a scan, the first of eight
 	markerSOI = 0xd8 // start of the image
 	markerEOI = 0xd9 // end of the image
 	markerSOS = 0xda // start of a scan: a header, then the entropy-coded data
 	markerDQT = 0xdb // quantization tables
-	markerDRI = 0xdd // how far it is from one restart to the next, in MCUs
-	markerTEM = 0x01
+	markerDRI = 0xdd // restart interval, in MCUs
+	markerTEM = 0x01 // temporary, for arithmetic coding
 )
 
-// appendJPEG appends a picture as cameras send it to dst, and makes it whole:
-// what pads it behind its end is left out, and the Huffman tables that many
-// USB cameras omit are put in. It returns errDamaged for one that does not
-// start or end as a JPEG does.
-func appendJPEG(dst, picture []byte) ([]byte, error) {
+// AppendRepaired appends a picture to dst as a whole JPEG: without the bytes that pad it
+// behind its end, and with the Huffman tables that many USB cameras omit. It returns dst
+// and ErrDamaged if the picture does not start or end as a JPEG does.
+func AppendRepaired(dst, picture []byte) ([]byte, error) {
 	scan, hasTables := findScan(picture)
 	if scan < 0 {
-		return dst, errDamaged
+		return dst, ErrDamaged
 	}
-	// Inside the entropy-coded data FF is followed by 00 or a restart marker
-	// (T.81, F.1.2.3), so that behind SOS only the end itself looks like EOI.
+	// In entropy-coded data, 00 or a restart marker follows FF (F.1.2.3), so behind SOS
+	// only the end itself looks like EOI.
 	end := bytes.LastIndex(picture[scan:], []byte{0xff, markerEOI})
 	if end < 0 {
-		return dst, errDamaged
+		return dst, ErrDamaged
 	}
 	end += scan + 2
 	if hasTables {
@@ -39,25 +38,24 @@ func appendJPEG(dst, picture []byte) ([]byte, error) {
 	return append(dst, picture[scan:end]...), nil
 }
 
-// fillJPEG makes a JPEG longer by some bytes: in front of a marker, here EOI, FF may
-// be repeated (T.81, B.1.1.2). What does not end as a JPEG does stays as it is.
-func fillJPEG(b []byte, more int) []byte {
-	if !bytes.HasSuffix(b, []byte{0xff, markerEOI}) {
-		return b
+// Pad makes a JPEG n bytes longer: FF may be repeated in front of a marker, here EOI
+// (B.1.1.2). It returns picture as it is if that does not end as a JPEG does.
+func Pad(picture []byte, n int) []byte {
+	if !bytes.HasSuffix(picture, []byte{0xff, markerEOI}) {
+		return picture
 	}
-	b = b[:len(b)-1]
-	for range more {
-		b = append(b, 0xff)
+	picture = picture[:len(picture)-1]
+	for range n {
+		picture = append(picture, 0xff)
 	}
-	return append(b, markerEOI)
+	return append(picture, markerEOI)
 }
 
-// findScan walks the marker segments up to the first scan. It returns the
-// offset of its SOS marker, and whether Huffman tables come before it; -1 when
-// the walk leads nowhere.
+// findScan goes through the marker segments up to the first scan. It returns the offset of
+// its SOS marker, or -1 if there is none, and whether Huffman tables come before it.
 //
-// A segment is FF, marker, length (2 bytes, big endian, counts itself and what
-// follows), content. FF may be repeated as fill (T.81, B.1.1.2).
+// A segment is FF, a marker, the length of the rest (2 bytes, big endian, including
+// themselves), and content. FF may be repeated as fill (B.1.1.2).
 func findScan(b []byte) (scan int, hasTables bool) {
 	if len(b) < 2 || b[0] != 0xff || b[1] != markerSOI {
 		return -1, false
@@ -83,8 +81,8 @@ func findScan(b []byte) (scan int, hasTables bool) {
 	return -1, false
 }
 
-// huffmanTables is a DHT segment with the typical tables for 8-bit samples
-// (T.81, K.3.3). Motion JPEG from cameras leaves them out and means these.
+// huffmanTables is a DHT segment with the typical tables for 8-bit samples (K.3.3), which
+// are those of Motion JPEG that has none.
 var huffmanTables = []byte("\xff\xc4\x01\xa2" +
 	// luminance DC: 16 counts of codes by length, then the symbols
 	"\x00\x00\x01\x05\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00" +

@@ -1,31 +1,30 @@
-package main
+package mjpeg
 
 import "math/bits"
 
-// huffmanCodes has for each symbol, in the low symbolBits, its code, and room
-// behind it for the bits that go with it; above them, how many bits that makes.
+// huffmanCodes has for each symbol, in the low symbolBits, its code with zeros behind it
+// for the bits that follow, and above that the number of all these bits.
 //
-// A symbol is how many bits of a coefficient go with it, plus 16 times how many
-// zeros come before that one (T.81, F.1.2).
+// A symbol is the number of bits of a coefficient that follow, plus 16 times the number of
+// zero coefficients before that one (F.1.2).
 type huffmanCodes [256]uint32
 
-// symbolBits is how many bits a symbol can make: a code of 16, and 10.
+// symbolBits is the most bits that a symbol takes: a code of 16, and 10 that follow.
 const symbolBits = 26
 
-// maxBits is how many bits of a coefficient, if it is not the first of its block, can
-// go with a symbol (T.81, F.1.2.2). Samples beyond black and white, of pictures with
-// the range of television, can make it 1188, which has one more.
+// maxBits is the most bits that a coefficient can have, unless it is the first of its block
+// (F.1.2.2). Samples beyond black and white, in pictures with the range of television, can
+// make it 1188, which has one more.
 const maxBits = 10
 
 // Symbols without a coefficient.
 const (
-	endOfBlock   = 0x00 // the others are zeros
+	endOfBlock   = 0x00 // the other coefficients are zeros
 	sixteenZeros = 0xf0
 )
 
-// parseHuffmanTables takes the tables out of a DHT segment, which has for each
-// a class and number (1 byte), 16 counts of codes by length, and their symbols
-// (T.81, B.2.4.2 and annex C).
+// parseHuffmanTables reads the tables of a DHT segment. It has for each a class and number
+// (1 byte), 16 counts of codes by length, and their symbols (B.2.4.2 and annex C).
 func parseHuffmanTables(segment []byte) (tables [4]huffmanCodes) {
 	b := segment[4:] // marker and length
 	for i := range tables {
@@ -48,12 +47,11 @@ func parseHuffmanTables(segment []byte) (tables [4]huffmanCodes) {
 // A bitWriter appends bits to out, in words of 32.
 type bitWriter struct {
 	out  []byte
-	word uint32 // its low 32-free bits are next, what is above them is gone
+	word uint32 // its low 32-free bits come next; those above were written already
 	free uint32 // 1 to 32
 }
 
-// put appends the low n of b, of which the others are zeros. n is at most
-// symbolBits.
+// put appends the low n bits of b, whose other bits are zeros. n is at most symbolBits.
 func (w *bitWriter) put(b, n uint32) {
 	if n < w.free {
 		w.word = w.word<<n | b
@@ -63,7 +61,7 @@ func (w *bitWriter) put(b, n uint32) {
 	w.spill(b, n)
 }
 
-// spill is put for what fills the word, or more than that.
+// spill is put for bits that fill the word, or more than that.
 func (w *bitWriter) spill(b, n uint32) {
 	n -= w.free
 	word := w.word<<w.free | b>>n
@@ -75,8 +73,8 @@ func (w *bitWriter) spill(b, n uint32) {
 	w.out = append(w.out, byte(word>>24), byte(word>>16), byte(word>>8), byte(word))
 }
 
-// stuff appends the low n bits of word, whole bytes, with 00 behind each FF:
-// else that would begin a marker.
+// stuff appends the low n bits of word, which are whole bytes, with 00 behind each FF:
+// otherwise that would begin a marker.
 func (w *bitWriter) stuff(word, n uint32) {
 	for n > 0 {
 		n -= 8
@@ -88,7 +86,7 @@ func (w *bitWriter) stuff(word, n uint32) {
 	}
 }
 
-// flush appends what is left, with ones to fill the last byte. Nothing can be
+// flush appends the bits that are left, with ones to fill the last byte. Nothing can be
 // appended after that.
 func (w *bitWriter) flush() {
 	w.put(0x7f, 7)
@@ -96,9 +94,9 @@ func (w *bitWriter) flush() {
 	w.stuff(w.word>>(32-w.free-n), n)
 }
 
-// block appends a block, of which the first coefficient must already be the
-// difference to that of the one before (T.81, F.1.2).
-func (w *bitWriter) block(c *coefficients, dc, ac *huffmanCodes) {
+// putBlock appends a block. Its first coefficient must already be the difference to that of
+// the block before (F.1.2).
+func (w *bitWriter) putBlock(c *coefficients, dc, ac *huffmanCodes) {
 	codes := dc
 	last := -1
 	for i, nonzero := range c.nonzero {
@@ -111,14 +109,14 @@ func (w *bitWriter) block(c *coefficients, dc, ac *huffmanCodes) {
 			for ; zeros >= 16; zeros -= 16 {
 				w.put(ac[sixteenZeros]&(1<<symbolBits-1), ac[sixteenZeros]>>symbolBits)
 			}
-			// As many bits go with it as its absolute value has, the lowest of
-			// itself; of one less if it is negative.
+			// As many bits follow as its absolute value has: its lowest ones or, if it
+			// is negative, those of one less.
 			v := c.values[at&63]
 			sign := v >> 31
 			unused := bits.LeadingZeros32(uint32(v ^ sign - sign))
 			low := uint32(v+sign) << uint8(unused) >> uint8(unused)
 			code := codes[(zeros<<4|(32-unused))&0xff]
-			if code == 0 { // more than a JPEG can have
+			if code == 0 { // it is larger than a JPEG can have
 				code = codes[(zeros<<4|maxBits)&0xff]
 				low = uint32(sign+1) * (1<<maxBits - 1)
 			}

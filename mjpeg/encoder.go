@@ -1,0 +1,243 @@
+package mjpeg
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// RawFormat tells how a raw picture lies in memory.
+type RawFormat struct {
+	PixelFormat   string // the letters of a V4L2 pixel format: YUYV, UYVY, NV12, YU12 or GREY
+	Width, Height int    // pixels
+	Stride        int    // bytes from row to row, in planar formats of luminance; 0: rows are not padded
+	LimitedRange  bool   // samples have the range of television, black is 16; if not, that of JPEGs
+}
+
+// An Encoder makes JPEGs of raw pictures of one format and size: baseline ones, with the
+// typical Huffman tables (K.3.3) and chrominance of half the width and height.
+//
+// On several cores it cuts the picture into strips, encodes each for itself, and puts
+// them together with restart markers in between.
+type Encoder struct {
+	width, height int // of the JPEGs, pixels
+	length        int // of a raw picture, bytes
+	components    []component
+	columns, rows int // of MCUs
+	header        []byte
+	strips        []strip
+
+	// The picture that is encoded now.
+	raw       []byte
+	nextStrip atomic.Int32 // that nobody encodes yet
+	workers   int          // goroutines besides the caller's
+	work      func()       // what each of them does
+	working   sync.WaitGroup
+}
+
+// A component of a JPEG is luminance, blue chrominance or red chrominance.
+type component struct {
+	plane
+	across, down int // blocks in an MCU
+	table        int // the number of its tables in the header
+	quantizer    *quantizer
+	dc, ac       *huffmanCodes
+}
+
+// A strip is some rows of MCUs of a picture.
+type strip struct {
+	first, end int // rows
+	out        []byte
+}
+
+// stripsPerCore is more than one because some strips are more work than others.
+const stripsPerCore = 4
+
+// NewEncoder returns an encoder for raw pictures of a format, with a quality from 1 to 100
+// as that of libjpeg. It fails if it does not know the format, or if a JPEG cannot have the
+// size.
+func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
+	width, stride := f.Width, f.Width
+	if f.PixelFormat == "YUYV" || f.PixelFormat == "UYVY" {
+		stride *= 2
+	}
+	stride = max(f.Stride, stride)
+	if f.PixelFormat != "GREY" {
+		width &^= 1 // chrominance comes for pairs of pixels
+	}
+	planes, length := planesOf(f.PixelFormat, width, f.Height, stride)
+	if planes == nil {
+		return nil, fmt.Errorf("no encoder for the pixel format %q", f.PixelFormat)
+	}
+	e := &Encoder{width: width, height: f.Height, length: length}
+	if !e.isPossible(stride) {
+		return nil, errors.New("pictures are of a size that JPEG does not have")
+	}
+	e.setComponents(planes, quality, f.LimitedRange)
+	e.cutStrips(runtime.GOMAXPROCS(0))
+	e.header = e.appendHeader(nil)
+	e.work = func() {
+		e.encodeStrips()
+		e.working.Done()
+	}
+	return e, nil
+}
+
+// Size returns the size of the JPEGs in pixels. The width is that of the raw pictures or,
+// in colour, the next lower even number.
+func (e *Encoder) Size() (width, height int) { return e.width, e.height }
+
+// isPossible reports whether a JPEG can have the size, and a raw picture is less than 2 GB.
+func (e *Encoder) isPossible(stride int) bool {
+	const most = 1<<16 - 1
+	return e.width > 0 && e.width <= most && e.height > 0 && e.height <= most && stride <= 1<<30/e.height
+}
+
+func (e *Encoder) setComponents(planes []plane, quality int, limited bool) {
+	lumaRange, chromaRange := fullRange, fullRange
+	if limited {
+		lumaRange, chromaRange = limitedLuma, limitedChroma
+	}
+	codes := parseHuffmanTables(huffmanTables)
+	e.components = []component{{
+		plane: planes[0], across: 1, down: 1, table: 0,
+		quantizer: newQuantizer(&lumaSteps, quality, lumaRange), dc: &codes[0], ac: &codes[1],
+	}}
+	size := 8
+	if len(planes) > 1 {
+		e.components[0].across, e.components[0].down = 2, 2
+		size = 16
+		chroma := newQuantizer(&chromaSteps, quality, chromaRange)
+		for _, p := range planes[1:] {
+			e.components = append(e.components, component{
+				plane: p, across: 1, down: 1, table: 1,
+				quantizer: chroma, dc: &codes[2], ac: &codes[3],
+			})
+		}
+	}
+	e.columns = (e.width + size - 1) / size
+	e.rows = (e.height + size - 1) / size
+}
+
+// cutStrips cuts the picture into strips for some cores. All but the last have the same
+// height, and fewer than 1<<16 MCUs: the header has 16 bits for their number.
+func (e *Encoder) cutStrips(cores int) {
+	high := e.rows
+	if cores > 1 {
+		n := stripsPerCore * cores
+		high = min((e.rows+n-1)/n, (1<<16-1)/e.columns)
+	}
+	for y := 0; y < e.rows; y += high {
+		e.strips = append(e.strips, strip{first: y, end: min(y+high, e.rows)})
+	}
+	e.workers = min(cores, len(e.strips)) - 1
+}
+
+// appendHeader appends everything that comes before the entropy-coded data (B.2). It is the
+// same for all pictures.
+func (e *Encoder) appendHeader(b []byte) []byte {
+	n := byte(len(e.components))
+	frame := []byte{8, byte(e.height >> 8), byte(e.height), byte(e.width >> 8), byte(e.width), n}
+	scan := []byte{n}
+	b = append(b, 0xff, markerSOI)
+	for i, c := range e.components {
+		if i == c.table {
+			b = appendSegment(b, markerDQT, append([]byte{byte(i)}, c.quantizer.steps[:]...))
+		}
+		frame = append(frame, byte(i+1), byte(c.across<<4|c.down), byte(c.table))
+		scan = append(scan, byte(i+1), byte(c.table<<4|c.table))
+	}
+	b = appendSegment(b, markerSOF, frame)
+	tables := huffmanTables[4:]
+	if n == 1 {
+		tables = tables[:lumaTables]
+	}
+	b = appendSegment(b, markerDHT, tables)
+	if len(e.strips) > 1 {
+		every := e.strips[0].end * e.columns
+		b = appendSegment(b, markerDRI, []byte{byte(every >> 8), byte(every)})
+	}
+	return appendSegment(b, markerSOS, append(scan, 0, 63, 0)) // all coefficients, in one scan
+}
+
+// lumaTables is the length of the Huffman tables of luminance, the first in huffmanTables,
+// in bytes.
+const lumaTables = 17 + 12 + 17 + 162
+
+// appendSegment appends a marker segment: see findScan.
+func appendSegment(b []byte, marker byte, content []byte) []byte {
+	n := len(content) + 2
+	b = append(b, 0xff, marker, byte(n>>8), byte(n))
+	return append(b, content...)
+}
+
+// Append appends a raw picture to dst as a JPEG. It returns dst and ErrDamaged if raw is too
+// short. It must not be called while another call is running.
+func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
+	if len(raw) < e.length {
+		return dst, ErrDamaged
+	}
+	e.raw = raw
+	e.strips[0].out = append(dst, e.header...)
+	e.nextStrip.Store(0)
+	e.working.Add(e.workers)
+	for range e.workers {
+		go e.work() // a field, because a method value here would be allocated
+	}
+	e.encodeStrips()
+	e.working.Wait()
+	e.raw = nil
+	dst = e.strips[0].out
+	e.strips[0].out = nil
+	for i := range e.strips[1:] {
+		dst = append(dst, 0xff, markerRST+byte(i%8))
+		dst = append(dst, e.strips[i+1].out...)
+	}
+	return append(dst, 0xff, markerEOI), nil
+}
+
+// encodeStrips encodes strips that nobody else encodes, until there are no more.
+func (e *Encoder) encodeStrips() {
+	for {
+		i := int(e.nextStrip.Add(1)) - 1
+		if i >= len(e.strips) {
+			return
+		}
+		s := &e.strips[i]
+		if i > 0 {
+			s.out = s.out[:0]
+		}
+		e.encodeStrip(s)
+	}
+}
+
+// encodeStrip encodes the MCUs of a strip. Each has the blocks of one component after the
+// other (A.2.3). Its variables are its own, so that no two cores write to the same line of
+// their caches.
+func (e *Encoder) encodeStrip(s *strip) {
+	bits := bitWriter{out: s.out, free: 32}
+	var block [64]int32
+	var quantized coefficients
+	var last [3]int32 // first coefficient of each component
+	for y := s.first; y < s.end; y++ {
+		for x := range e.columns {
+			for i := range e.components {
+				c := &e.components[i]
+				for row := range c.down {
+					for column := range c.across {
+						c.read(&block, e.raw, 8*(x*c.across+column), 8*(y*c.down+row))
+						c.quantizer.quantize(&quantized, &block, transformRows(&block))
+						first := quantized.values[0]
+						quantized.values[0] -= last[i]
+						last[i] = first
+						bits.putBlock(&quantized, c.dc, c.ac)
+					}
+				}
+			}
+		}
+	}
+	bits.flush()
+	s.out = bits.out
+}
