@@ -60,7 +60,7 @@ func measureCPU(b *testing.B, clients int, send func()) {
 
 // wirePart returns a frame as it goes over the wire.
 func wirePart(jpeg []byte) []byte {
-	f := newStream(1).getFrame()
+	f := newStream(1, thisHost.sockets).getFrame()
 	f.layOut(append(f.jpegBuffer(), jpeg...), time.Now(), 1)
 	return f.part
 }

@@ -14,7 +14,7 @@ import (
 const frameSize = 28 << 10
 
 func BenchmarkPublish(b *testing.B) {
-	s := newStream(1)
+	s := newStream(1, thisHost.sockets)
 	jpeg := testJPEG(frameSize+1024, 1)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(jpeg)))
@@ -54,17 +54,16 @@ func BenchmarkDeliver(b *testing.B) {
 // left is what it takes to wake whoever sends it, and to hand it out.
 func BenchmarkRound(b *testing.B) {
 	const clients = 40
-	s, address := serveStream(b, clients)
-	before := trySend
-	defer func() { trySend = before }()
 	var sent atomic.Uint32
 	all := make(chan bool, 1)
-	trySend = func(_ uintptr, part []byte) (int, error) {
+	sockets := thisHost.sockets
+	sockets.send = func(_ uintptr, part []byte) (int, error) {
 		if sent.Add(1)%clients == 0 {
 			all <- true
 		}
 		return len(part), nil
 	}
+	s, address := serveStreamOn(b, clients, sockets)
 	startViewers(b, address, clients)
 	eventually(b, "all viewers are there", func() bool { return len(s.state().List) == clients })
 	jpeg := testJPEG(frameSize+1024, 1)
@@ -78,12 +77,18 @@ func BenchmarkRound(b *testing.B) {
 // serveStream serves a stream without a camera on a loopback socket.
 func serveStream(t testing.TB, maxViewers int) (s *stream, address string) {
 	t.Helper()
-	s = newStream(maxViewers)
-	l, err := listen(t.Context(), "127.0.0.1:0")
+	return serveStreamOn(t, maxViewers, thisHost.sockets)
+}
+
+// serveStreamOn is serveStream with other calls for sockets.
+func serveStreamOn(t testing.TB, maxViewers int, sockets socketCalls) (s *stream, address string) {
+	t.Helper()
+	s = newStream(maxViewers, sockets)
+	l, err := openListener(t.Context(), thisHost.listen, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := newWebServer(context.Background(), newHandler(s, &supervisor{stream: s}), log.New(io.Discard, "", 0))
+	web := newWebServer(context.Background(), newHandler(s, &supervisor{stream: s}), sockets, log.New(io.Discard, "", 0))
 	go web.Serve(l)
 	t.Cleanup(func() {
 		s.close(time.Second)

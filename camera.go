@@ -175,11 +175,14 @@ type driver struct {
 	hasTwin func(info cameraInfo) bool
 }
 
-var drivers []driver
-
+// register adds a driver to this build. The init functions of camera files call it.
 func register(d driver) {
-	drivers = append(drivers, d)
+	thisHost.drivers = sortedByRank(append(thisHost.drivers, d))
+}
+
+func sortedByRank(drivers []driver) []driver {
 	slices.SortFunc(drivers, func(a, b driver) int { return cmp.Compare(a.rank, b.rank) })
+	return drivers
 }
 
 // notFoundError is an error that says that there is no such camera: it matches
@@ -190,17 +193,6 @@ func (e notFoundError) Error() string        { return string(e) }
 func (e notFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
 const errNoCamera = notFoundError("no camera found: is it plugged in, and its kernel driver loaded?")
-
-// allDevices lists the devices that may be cameras.
-func allDevices() []string {
-	var all []string
-	for _, d := range drivers {
-		if d.devices != nil {
-			all = append(all, d.devices()...)
-		}
-	}
-	return all
-}
 
 // noPictureError is an error of a device that has never given a picture, or has none that
 // could be shown. It may be no camera.

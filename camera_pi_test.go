@@ -173,8 +173,9 @@ func TestPiRefused(t *testing.T) {
 
 // The whole program shows the camera, and again after its program died.
 func TestPiPlays(t *testing.T) {
-	setDrivers(t, newPi(t, aPi, "rpicam-vid", "echo INFO Camera libcamera v0.5.2 >&2; for i in 1 2 3 4 5 6 7 8 9; do cat b.jpg; sleep 0.1; done; echo dying >&2; exit 9"))
-	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "pi")
+	h := thisHost
+	h.drivers = withoutDevices(newPi(t, aPi, "rpicam-vid", "echo INFO Camera libcamera v0.5.2 >&2; for i in 1 2 3 4 5 6 7 8 9; do cat b.jpg; sleep 0.1; done; echo dying >&2; exit 9"))
+	p := beginOn(t, h, "-listen", "127.0.0.1:0", "-camera", "pi")
 	p.logged(t, "camera: Raspberry Pi camera imx219: 640x480 MJPG")
 	conn := dial(t, p.address, "GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
 	defer conn.Close()
@@ -207,10 +208,4 @@ func TestPiPlays(t *testing.T) {
 		t.Errorf("got status %d, want 0", got)
 	}
 	wantNoChildren(t)
-}
-
-func setDrivers(t *testing.T, all ...driver) {
-	before := drivers
-	t.Cleanup(func() { drivers = before })
-	drivers = all
 }

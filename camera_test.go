@@ -94,15 +94,28 @@ func (c *fakeCamera) history() (opened, closed []time.Duration) {
 // startSupervisor runs a supervisor of a fake camera beside the emulated one, until the
 // test ends.
 func startSupervisor(t *testing.T, device, want string, idle time.Duration) (k *supervisor, c *fakeCamera, logged *bytes.Buffer) {
-	before := drivers
-	t.Cleanup(func() { drivers = before })
 	c = &fakeCamera{begin: time.Now(), device: device}
-	drivers = slices.DeleteFunc(slices.Clone(before), func(d driver) bool { return d.devices != nil })
-	register(driver{name: "fake", rank: 1, settle: 450 * time.Millisecond, open: c.open, devices: c.devices})
+	k, logged = supervise(t, want, idle, c.driver())
+	return k, c, logged
+}
 
+// driver returns the driver of the camera.
+func (c *fakeCamera) driver() driver {
+	return driver{name: "fake", rank: 1, settle: 450 * time.Millisecond, open: c.open, devices: c.devices}
+}
+
+// withoutDevices returns the drivers of this build that have no devices, and others.
+func withoutDevices(others ...driver) []driver {
+	without := slices.DeleteFunc(slices.Clone(thisHost.drivers), func(d driver) bool { return d.devices != nil })
+	return sortedByRank(append(without, others...))
+}
+
+// supervise runs a supervisor of some drivers beside that of the emulated camera, until the
+// test ends.
+func supervise(t *testing.T, want string, idle time.Duration, drivers ...driver) (k *supervisor, logged *bytes.Buffer) {
 	logged = new(bytes.Buffer)
 	settings := settings{camera: want, width: 640, height: 480, quality: 80}
-	k = newSupervisor(startStream(t), settings, idle, log.New(logged, "", 0))
+	k = newSupervisor(startStream(t), withoutDevices(drivers...), settings, idle, log.New(logged, "", 0))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan bool)
 	go func() {
@@ -114,7 +127,7 @@ func startSupervisor(t *testing.T, device, want string, idle time.Duration) (k *
 		<-done
 	})
 	synctest.Wait()
-	return k, c, logged
+	return k, logged
 }
 
 // shown tells what a viewer was shown: "camera lost, live, camera lost".
@@ -378,9 +391,9 @@ func TestSnapshotSettles(t *testing.T) {
 // driver.
 func TestCameraOfAnotherDriver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, first, _ := startSupervisor(t, "", "auto", 10*time.Second)
+		first := &fakeCamera{begin: time.Now()}
 		other := &fakeCamera{begin: time.Now(), device: "/dev/other"}
-		register(driver{name: "other", rank: 2, open: other.open, devices: other.devices})
+		k, _ := supervise(t, "auto", 10*time.Second, first.driver(), driver{name: "other", rank: 2, open: other.open, devices: other.devices})
 		first.set("/dev/video0", nil, errors.New("the program of the camera died"))
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(5 * time.Second)

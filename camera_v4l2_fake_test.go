@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"log"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,12 +113,8 @@ func onBoard(t *testing.T, asked string, devices map[string]*v4l2test.Camera, te
 		for path, k := range devices {
 			b.Plug(path, k)
 		}
-		before := drivers
-		t.Cleanup(func() { drivers = before })
-		drivers = slices.DeleteFunc(slices.Clone(before), func(d driver) bool { return d.devices != nil })
-		register(v4l2Driver(b.Board))
 		want := settings{camera: asked, width: 640, height: 480, quality: 80}
-		b.supervisor = newSupervisor(startStream(t), want, 10*time.Second, log.New(b.logged, "", 0))
+		b.supervisor = newSupervisor(startStream(t), withoutDevices(v4l2Driver(b.Board)), want, 10*time.Second, log.New(b.logged, "", 0))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan bool)
 		go func() {

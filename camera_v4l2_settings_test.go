@@ -20,7 +20,7 @@ import (
 // attachFake has a supervisor of the open camera of a kernel, which takes no pictures. The
 // function sends a change and returns the answer.
 func attachFake(t *testing.T, f *v4l2test.Camera) (k *supervisor, c *v4l2Camera, send func(body string) string) {
-	k = newSupervisor(newStream(1), smallSize, 0, log.New(io.Discard, "", 0))
+	k = newSupervisor(newStream(1, thisHost.sockets), thisHost.drivers, smallSize, 0, log.New(io.Discard, "", 0))
 	c = openFake(t, f)
 	k.setLive(c, 0)
 	return k, c, sender(k)

@@ -19,29 +19,29 @@ const (
 	queuePoll   = 2 * time.Millisecond
 )
 
-// What can be done with a socket's file descriptor: see socket.go. They are nil
-// on systems where that is not known.
-var (
-	// trySend writes as much of b as the socket takes without waiting;
-	// syscall.EAGAIN when that is nothing.
-	trySend func(fd uintptr, b []byte) (int, error)
+// socketCalls are what can be done with a socket's file descriptor, besides what package
+// net does: see system_linux.go. Each is nil on systems where that is not known.
+type socketCalls struct {
+	// send writes as much of b as the socket takes without waiting; syscall.EAGAIN if
+	// that is nothing.
+	send func(fd uintptr, b []byte) (int, error)
 
-	// limitUnsent has the socket take nothing while more than a little of
-	// what it took before is still unsent.
+	// limitUnsent lets the socket take nothing while more than a little of what it took
+	// before is still unsent.
 	limitUnsent func(fd uintptr)
 
-	// isQueued reports whether what a socket sent waits for the link of this
+	// isQueued reports whether data that the socket has sent waits for the link of this
 	// board, and not for one farther on.
 	isQueued func(fd uintptr) bool
 
-	// limitSilence has the system give up a connection whose other end says
-	// nothing for as long as patience.
+	// limitSilence lets the system give up a connection whose other end says nothing for
+	// as long as clientTimeout.
 	limitSilence func(fd uintptr)
 
-	// isHungUp reports whether it is known that the other end of a connection is
-	// closed, and has not only shut down its sending side.
+	// isHungUp reports whether it is known that the other end of a connection is closed,
+	// and has not only shut down its sending side.
 	isHungUp func(fd uintptr) bool
-)
+}
 
 // A client is one connection that the stream is sent to. It belongs to the
 // goroutine in run, and to the broadcaster while that one waits for back; the atomic
@@ -49,7 +49,7 @@ var (
 type client struct {
 	stream      *stream
 	conn        net.Conn
-	raw         syscall.RawConn // of conn, where trySend can use it
+	raw         syscall.RawConn // of conn, if sockets.send can use it
 	fd          uintptr         // raw's, while sendAll runs
 	broadcaster *broadcaster    // if there is raw
 	returned    chan struct{}   // from the broadcaster
@@ -92,9 +92,9 @@ func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
 		statsAt: s.clock.Load(),
 	}
 	c.rate.since = c.statsAt
-	if sc, ok := conn.(syscall.Conn); ok && trySend != nil {
+	if sc, ok := conn.(syscall.Conn); ok && s.sockets.send != nil {
 		if raw, err := sc.SyscallConn(); err == nil {
-			raw.Control(limitUnsent)
+			raw.Control(s.sockets.limitUnsent)
 			c.raw, c.returned = raw, make(chan struct{}, 1)
 		}
 	}
@@ -269,7 +269,7 @@ func (c *client) sendAlone() error {
 		return nil
 	}
 	err := c.send()
-	for end := time.Now().Add(maxLinkTime); err == nil && isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
+	for end := time.Now().Add(maxLinkTime); err == nil && c.stream.sockets.isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
 		c.slow = true
 		time.Sleep(queuePoll)
 	}
@@ -287,7 +287,7 @@ func (c *client) send() error {
 			return c.sendHeartbeat()
 		}
 	}
-	n, err := trySend(c.fd, c.unsent)
+	n, err := c.stream.sockets.send(c.fd, c.unsent)
 	c.bytes += uint32(n)
 	switch {
 	case err != nil:
@@ -370,4 +370,48 @@ func (c *client) updateStats() {
 	s.totals.bytes += uint64(c.bytes)
 	s.mu.Unlock()
 	c.frames, c.bytes, c.seenBytes = 0, 0, 0
+}
+
+// clientState is a client in /state.
+type clientState struct {
+	Address string  `json:"address"`
+	FPS     float64 `json:"fps"` // in the last second
+	Sent    uint32  `json:"frames_sent"`
+	Skipped uint32  `json:"frames_skipped"` // came while it was busy with another
+	Seconds float64 `json:"connected_s"`
+}
+
+func (c *client) describe(now time.Time) clientState {
+	return clientState{
+		Address: c.conn.RemoteAddr().String(),
+		FPS:     float64(c.millihz.Load()) / 1000,
+		Sent:    c.sent.Load(),
+		Skipped: c.skipped.Load(),
+		Seconds: now.Sub(c.since).Seconds(),
+	}
+}
+
+// rate measures how often something happens, over about a second.
+type rate struct {
+	since uint32  // microseconds, on the stream's clock; 0 before the first
+	n     uint32  // counted since then
+	hertz float32 // of the period before
+}
+
+// count counts one at now, in microseconds. The first only starts the clock.
+func (r *rate) count(now uint32) {
+	if r.since == 0 {
+		r.since = now
+		return
+	}
+	r.n++
+	r.measure(now, 1e6)
+}
+
+// measure closes the period when it is as long as that, in microseconds.
+func (r *rate) measure(now, long uint32) {
+	if span := now - r.since; r.since != 0 && span >= long {
+		r.hertz = float32(r.n) * 1e6 / float32(span)
+		r.since, r.n = now, 0
+	}
 }

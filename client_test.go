@@ -119,11 +119,9 @@ func (c slowConn) Read(b []byte) (int, error) {
 // Frames for clients that the board's link is too slow for leave it one after the
 // other. Who has no such link is not kept waiting.
 func TestSlowClientsTakeTurns(t *testing.T) {
-	if isQueued == nil {
+	if thisHost.sockets.isQueued == nil {
 		t.Skip("not known on this system")
 	}
-	real := isQueued
-	t.Cleanup(func() { isQueued = real })
 	var (
 		mu    sync.Mutex
 		whose uintptr // turn it is
@@ -132,7 +130,8 @@ func TestSlowClientsTakeTurns(t *testing.T) {
 		turns = make(map[uintptr]int)
 		mixed int
 	)
-	isQueued = func(fd uintptr) bool {
+	sockets := thisHost.sockets
+	sockets.isQueued = func(fd uintptr) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if time.Since(begun) > maxLinkTime { // on a very busy machine
@@ -148,7 +147,7 @@ func TestSlowClientsTakeTurns(t *testing.T) {
 		looks = (looks + 1) % 3
 		return looks != 0
 	}
-	s, address := serveStream(t, 4)
+	s, address := serveStreamOn(t, 4, sockets)
 	var conns []net.Conn
 	for range 4 {
 		conn, err := watch(address, "/stream")

@@ -21,7 +21,7 @@ import (
 )
 
 func init() {
-	startConsole = openConsole
+	thisHost.openConsole = openConsole
 }
 
 const (
@@ -324,22 +324,16 @@ func (c *console) updateStatus() {
 		size = len(f.part)
 		f.release()
 	}
-	s := c.stream
-	s.mu.Lock()
-	s.updateClock(time.Now())
-	s.rate.measure(s.clock.Load(), 3e6)
-	fps, clients, millihz := s.rate.hertz, len(s.clients), 0
-	for client := range s.clients {
-		millihz += int(client.millihz.Load())
+	stream, sent := c.stream.state(), 0.0 // frames per second
+	for _, client := range stream.List {
+		sent += client.FPS
 	}
-	s.mu.Unlock()
-
 	st := c.supervisor.currentStatus()
 	camera := st.Reason
 	if camera == "" && st.Name != "" {
 		camera = fmt.Sprintf("%s %dx%d %s", st.Name, st.Width, st.Height, st.Format)
 	}
-	text := fmt.Sprintf("%s: %.1f fps, clients: %d, %.1f MB/s, %s", st.Mode, fps, clients, float64(millihz)*float64(size)/1e9, camera)
+	text := fmt.Sprintf("%s: %.1f fps, clients: %d, %.1f MB/s, %s", st.Mode, stream.FPS, len(stream.List), sent*float64(size)/1e6, camera)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status = text

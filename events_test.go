@@ -49,7 +49,7 @@ func servePipes(t *testing.T, s *stream, k *supervisor) (dial func(request strin
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
-	web := newWebServer(ctx, newHandler(s, k), log.New(io.Discard, "", 0))
+	web := newWebServer(ctx, newHandler(s, k), thisHost.sockets, log.New(io.Discard, "", 0))
 	go web.Serve(l)
 	dial = func(request string) net.Conn {
 		near, far := net.Pipe()

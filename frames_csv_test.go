@@ -146,7 +146,7 @@ func TestFramesHead(t *testing.T) {
 
 // Nothing is allocated for a row, except by net/http.
 func TestRowAllocations(t *testing.T) {
-	f := newStream(1).getFrame()
+	f := newStream(1, thisHost.sockets).getFrame()
 	f.layOut(append(f.jpegBuffer(), picture1...), time.Now(), 1_000_000)
 	before := f.at.Add(-33 * time.Millisecond)
 	row := f.appendRow(nil, before)

@@ -17,18 +17,18 @@ import (
 // serveOver serves a stream over a network, "tcp" or "unix".
 func serveOver(t *testing.T, network string) (s *stream, dial func(request string) net.Conn) {
 	t.Helper()
-	if isHungUp == nil {
+	if thisHost.sockets.isHungUp == nil {
 		t.Skip("not known on this system")
 	}
 	s, address := serveStream(t, 10)
 	go s.repeat(t.Context())
 	if network == "unix" {
 		address = filepath.Join(t.TempDir(), "socket")
-		l, err := listen(t.Context(), "unix:"+address)
+		l, err := openListener(t.Context(), thisHost.listen, "unix:"+address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		web := newWebServer(t.Context(), newHandler(s, &supervisor{stream: s}), nil)
+		web := newWebServer(t.Context(), newHandler(s, &supervisor{stream: s}), thisHost.sockets, nil)
 		go web.Serve(l)
 		t.Cleanup(func() { web.Close() })
 	}

@@ -216,7 +216,7 @@ func testJPEG(n int, seed byte) []byte {
 
 // sent returns a JPEG as clients get it.
 func sent(jpeg []byte) []byte {
-	f := newStream(1).getFrame()
+	f := newStream(1, thisHost.sockets).getFrame()
 	f.layOut(append(f.jpegBuffer(), jpeg...), time.Now(), 1)
 	return f.jpeg
 }

@@ -236,76 +236,29 @@ func (v *server) serveHealth(w http.ResponseWriter, r *http.Request) {
 type state struct {
 	Online bool `json:"online"` // frames come
 	cameraStatus
-	FPS     float32       `json:"fps_measured"`
-	Frames  uint64        `json:"frames_captured"`
-	Repeats uint64        `json:"frames_repeated"`
-	Sent    uint64        `json:"frames_sent"` // to all clients, as of their last second
-	Bytes   uint64        `json:"bytes_sent"`
-	Clients uint64        `json:"clients_total"`
-	Viewers int           `json:"viewers"` // clients, readers of the table and those who wait for a snapshot
-	List    []clientState `json:"clients"`
-	Uptime  float64       `json:"uptime_s"`
-	Time    float64       `json:"time_s"` // by the clock of X-Timestamp, since 1970
-	Version string        `json:"version"`
-}
-
-// clientState is one client in it.
-type clientState struct {
-	Address string  `json:"address"`
-	FPS     float64 `json:"fps"`
-	Sent    uint32  `json:"frames_sent"`
-	Skipped uint32  `json:"frames_skipped"` // came while it was busy with another
-	Seconds float64 `json:"connected_s"`
+	streamState
+	Version string `json:"version"`
 }
 
 func (v *server) serveState(w http.ResponseWriter, r *http.Request) {
 	sendJSON(w, v.state())
 }
 
-// sendJSON sends what has no kind of value that JSON can't have.
+// state returns what /state tells.
+func (v *server) state() state {
+	camera := v.supervisor.currentStatus()
+	return state{
+		Online:       camera.Mode == modeLive,
+		cameraStatus: camera,
+		streamState:  v.stream.state(),
+		Version:      version(),
+	}
+}
+
+// sendJSON sends a value that JSON can have.
 func sendJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	text, _ := json.MarshalIndent(value, "", "  ")
 	sendBody(w, append(text, '\n'))
-}
-
-// state returns what /state tells.
-func (v *server) state() state {
-	st := v.stream.state()
-	st.cameraStatus = v.supervisor.currentStatus()
-	st.Online = st.Mode == modeLive
-	st.Version = version()
-	return st
-}
-
-// state returns the stream's share of /state.
-func (s *stream) state() state {
-	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.updateClock(now)
-	s.rate.measure(s.clock.Load(), 3e6) // frames end it sooner, if they come
-	st := state{
-		FPS:     s.rate.hertz,
-		Frames:  s.totals.frames,
-		Repeats: s.totals.repeats,
-		Sent:    s.totals.sent,
-		Bytes:   s.totals.bytes,
-		Clients: s.totals.clients,
-		Viewers: s.viewers,
-		Uptime:  now.Sub(s.start).Seconds(),
-		Time:    float64(now.UnixMicro()) / 1e6,
-		List:    make([]clientState, 0, len(s.clients)),
-	}
-	for c := range s.clients {
-		st.List = append(st.List, clientState{
-			Address: c.conn.RemoteAddr().String(),
-			FPS:     float64(c.millihz.Load()) / 1000,
-			Sent:    c.sent.Load(),
-			Skipped: c.skipped.Load(),
-			Seconds: now.Sub(c.since).Seconds(),
-		})
-	}
-	return st
 }

@@ -374,7 +374,7 @@ func TestHealth(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.mode, func(t *testing.T) {
-			s := newStream(1)
+			s := newStream(1, thisHost.sockets)
 			k := &supervisor{stream: s}
 			k.updateStatus(func(st *cameraStatus) { st.Mode, st.Reason = tt.mode, tt.reason })
 			w := httptest.NewRecorder()

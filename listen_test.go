@@ -34,7 +34,7 @@ func TestCannotListen(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			status := run(t.Context(), []string{"-listen", tt.address}, io.Discard, &stderr)
+			status := run(t.Context(), thisHost, []string{"-listen", tt.address}, io.Discard, &stderr)
 			_, message, _ := strings.Cut(stderr.String(), "porthole: ") // the time comes before
 			if status != 1 || message != tt.message {
 				t.Errorf("got  status %d, %q\nwant status 1, %q", status, message, tt.message)
@@ -51,7 +51,7 @@ func TestListenWaits(t *testing.T) {
 		r, w := io.Pipe()
 		p := &program{log: scanLines(r)}
 		status := make(chan int, 1)
-		go func() { status <- run(ctx, []string{"-listen", address}, io.Discard, w) }()
+		go func() { status <- run(ctx, thisHost, []string{"-listen", address}, io.Discard, w) }()
 		p.logged(t, "waiting for it")
 		cancel()
 		if got := await(t, "the exit status", status); got != 0 {
@@ -63,8 +63,6 @@ func TestListenWaits(t *testing.T) {
 // An address that comes late is listened on when it is there, and waited for with one
 // line in the log.
 func TestListenLater(t *testing.T) {
-	before := netListen
-	t.Cleanup(func() { netListen = before })
 	tests := []struct {
 		name, address string
 		fails         error
@@ -79,14 +77,14 @@ func TestListenLater(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				netListen = func(context.Context, string, string) (net.Listener, error) {
+				listen := func(context.Context, string, string) (net.Listener, error) {
 					if time.Since(start) < 5*time.Second {
 						return nil, &net.OpError{Op: "listen", Net: "tcp", Err: tt.fails}
 					}
 					return &pipeListener{}, nil
 				}
 				var logged bytes.Buffer
-				l, err := awaitListener(t.Context(), tt.address, log.New(&logged, "", 0))
+				l, err := awaitListener(t.Context(), listen, tt.address, log.New(&logged, "", 0))
 				waits := tt.line != ""
 				if took := time.Since(start); waits != (err == nil) || waits != (l != nil) || waits != (took == 5*time.Second) {
 					t.Errorf("got %v and error %v after %v", l, err, took)
@@ -105,7 +103,7 @@ func TestListenKeepsFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := listen(t.Context(), "unix:"+path); err == nil {
+	if l, err := openListener(t.Context(), thisHost.listen, "unix:"+path); err == nil {
 		l.Close()
 		t.Error("got a listener in place of a file, want an error")
 	}

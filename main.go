@@ -135,13 +135,38 @@ func main() {
 	// A log that nobody reads any more is no reason to end. Not signal.Ignore: what we
 	// start would ignore SIGPIPE too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, thisHost, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+// A host is what porthole asks of the system that it runs on, other than through Go's
+// standard library.
+type host struct {
+	drivers []driver // of cameras, sorted by rank
+	listen  listenFunc
+	sockets socketCalls
+
+	// openConsole shows the status on the terminal and obeys its keys, of which one calls
+	// quit, until ctx ends. Its goroutines count as background. The release that it
+	// returns gives the terminal back. It is nil where that is not possible.
+	openConsole func(ctx context.Context, background *sync.WaitGroup, v server, l *log.Logger, quit func()) (release func())
+
+	// dropUnusedPages takes out of memory what only the start needed; nil where that is
+	// not possible.
+	dropUnusedPages func()
+}
+
+// A listenFunc opens a listening socket, as net.ListenConfig's Listen does.
+type listenFunc func(ctx context.Context, network, address string) (net.Listener, error)
+
+// thisHost is the host that the program is built for. It is a variable because build tags
+// decide which files there are: camera files, console.go and system_linux.go add to it in
+// init. Nothing else changes it.
+var thisHost = host{listen: new(net.ListenConfig).Listen}
 
 // run is the program. It returns the exit code: 0 after help and after a
 // signal, 1 when something failed, 2 when the arguments are wrong.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, usage, err := parseArgs(args)
+func run(ctx context.Context, h host, args []string, stdout, stderr io.Writer) int {
+	opts, usage, err := parseArgs(args, h.drivers)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage)
@@ -156,7 +181,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	// The default lets 4 MB of garbage gather, more than all else takes.
 	debug.SetGCPercent(50)
 	logger := log.New(stderr, "porthole: ", logFlags())
-	if err := serve(ctx, opts, logger); err != nil {
+	if err := serve(ctx, h, opts, logger); err != nil {
 		logger.Print(err)
 		return 1
 	}
@@ -190,7 +215,7 @@ type options struct {
 }
 
 // parseArgs reads the flags. It also returns the text that explains them.
-func parseArgs(args []string) (o options, usage string, err error) {
+func parseArgs(args []string, drivers []driver) (o options, usage string, err error) {
 	o.width, o.height = 640, 480
 	var text strings.Builder
 	text.WriteString("Usage: porthole [flags]\n\nShows the camera in any browser. No flag is needed.\n\n")
@@ -198,7 +223,7 @@ func parseArgs(args []string) (o options, usage string, err error) {
 	flags.SetOutput(io.Discard) // run prints errors, in a line of its own
 	flags.Usage = func() {}
 	flags.StringVar(&o.listen, "listen", ":5000", "`address` to listen on: host:port, :port or unix:/path")
-	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice())
+	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice(drivers))
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by a Raspberry Pi")
@@ -211,7 +236,7 @@ func parseArgs(args []string) (o options, usage string, err error) {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
 	}
 	if err == nil {
-		err = o.check()
+		err = o.check(drivers)
 	}
 	flags.SetOutput(&text)
 	flags.PrintDefaults()
@@ -219,11 +244,11 @@ func parseArgs(args []string) (o options, usage string, err error) {
 }
 
 // check reports what is out of range.
-func (o *options) check() error {
-	names, devices := cameraNames()
+func (o *options) check(drivers []driver) error {
+	names, devices := cameraNames(drivers)
 	switch {
 	case !slices.Contains(names, o.camera) && (o.device() == "" || !devices):
-		return fmt.Errorf("-camera %s: must be %s", o.camera, cameraChoice())
+		return fmt.Errorf("-camera %s: must be %s", o.camera, cameraChoice(drivers))
 	case !(o.fps >= 0 && o.fps <= maxRate):
 		return fmt.Errorf("-fps %v: must be from 0 to %d", o.fps, maxRate)
 	case o.quality < 1 || o.quality > 100:
@@ -264,15 +289,9 @@ func (o *options) parseSet(text string) error {
 	return nil
 }
 
-// startConsole shows the status on the terminal and obeys its keys, of which one
-// calls quit, until ctx ends; its goroutines count as background. The release
-// that it returns gives the terminal back. It is nil on systems where it is not
-// known how to do that: see console.go.
-var startConsole func(ctx context.Context, background *sync.WaitGroup, v server, l *log.Logger, quit func()) (release func())
-
 // serve listens and serves until ctx ends.
-func serve(ctx context.Context, o options, logger *log.Logger) error {
-	listener, err := awaitListener(ctx, o.listen, logger)
+func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
+	listener, err := awaitListener(ctx, h.listen, o.listen, logger)
 	if err != nil || listener == nil {
 		return err
 	}
@@ -280,18 +299,19 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := newStream(o.maxClients)
-	k := newSupervisor(s, o.settings, o.idle, logger)
+	s := newStream(o.maxClients, h.sockets)
+	sv := newSupervisor(s, h.drivers, o.settings, o.idle, logger)
+	sv.dropUnusedPages = h.dropUnusedPages
 	var background sync.WaitGroup
 	release := func() {}
-	if startConsole != nil {
-		release = startConsole(ctx, &background, server{s, k}, logger, cancel)
+	if h.openConsole != nil {
+		release = h.openConsole(ctx, &background, server{s, sv}, logger, cancel)
 	}
 	defer release()
-	background.Go(func() { defer release(); k.run(ctx) }) // a panic must not spoil the terminal
+	background.Go(func() { defer release(); sv.run(ctx) }) // a panic must not spoil the terminal
 	background.Go(func() { defer release(); s.repeat(ctx) })
 
-	web := newWebServer(ctx, newHandler(s, k), logger)
+	web := newWebServer(ctx, newHandler(s, sv), h.sockets, logger)
 	background.Go(func() {
 		<-ctx.Done()
 		s.close(closeGrace)
@@ -309,7 +329,7 @@ func serve(ctx context.Context, o options, logger *log.Logger) error {
 }
 
 // newWebServer returns a server whose answers end when ctx does.
-func newWebServer(ctx context.Context, handler http.Handler, logger *log.Logger) *http.Server {
+func newWebServer(ctx context.Context, handler http.Handler, sockets socketCalls, logger *log.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ErrorLog:          logger,
@@ -318,13 +338,13 @@ func newWebServer(ctx context.Context, handler http.Handler, logger *log.Logger)
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       acceptConn,
+		ConnContext:       sockets.acceptConn,
 	}
 }
 
 // cameraNames lists the names that -camera can be, and tells whether it can be
 // a device, too.
-func cameraNames() (names []string, devices bool) {
+func cameraNames(drivers []driver) (names []string, devices bool) {
 	names = []string{"auto"}
 	for _, d := range drivers {
 		names = append(names, d.name)
@@ -334,8 +354,8 @@ func cameraNames() (names []string, devices bool) {
 }
 
 // cameraChoice says in words what -camera can be.
-func cameraChoice() string {
-	names, devices := cameraNames()
+func cameraChoice(drivers []driver) string {
+	names, devices := cameraNames(drivers)
 	choice := strings.Join(names, ", ")
 	if devices {
 		choice += " or a device like /dev/video0"
@@ -346,9 +366,9 @@ func cameraChoice() string {
 // awaitListener opens the listening socket as soon as this machine has the address:
 // at boot, DHCP may be still at work, or the name not known yet. It is nil if ctx
 // ended before.
-func awaitListener(ctx context.Context, address string, logger *log.Logger) (net.Listener, error) {
+func awaitListener(ctx context.Context, listen listenFunc, address string, logger *log.Logger) (net.Listener, error) {
 	for said := false; ctx.Err() == nil; sleep(ctx, time.Second) {
-		l, err := listen(ctx, address)
+		l, err := openListener(ctx, listen, address)
 		if err == nil || !mayAppear(err, address) && ctx.Err() == nil {
 			return l, err
 		}
@@ -367,17 +387,14 @@ func mayAppear(err error, address string) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.Name == host
 }
 
-// netListen is what tests replace.
-var netListen = new(net.ListenConfig).Listen
-
-// listen opens the listening socket: unix:/path, or a TCP address.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// openListener opens the listening socket: unix:/path, or a TCP address.
+func openListener(ctx context.Context, listen listenFunc, address string) (net.Listener, error) {
 	network, where := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, where = "unix", path
 		removeStaleSocket(path)
 	}
-	l, err := netListen(ctx, network, where)
+	l, err := listen(ctx, network, where)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: in use by another program: end it, or choose another address with -listen", address)

@@ -80,7 +80,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 
 	var stderr bytes.Buffer
-	status := run(t.Context(), args, io.Discard, &stderr)
+	status := run(t.Context(), thisHost, args, io.Discard, &stderr)
 	if want := path + ": in use by another program"; status != 1 || !strings.Contains(stderr.String(), want) {
 		t.Errorf("a second one: got status %d, %q, want 1, %q", status, &stderr, want)
 	}
@@ -142,7 +142,7 @@ func TestListenDenied(t *testing.T) {
 	}
 	address := "unix:" + dir + "/socket"
 	var stderr bytes.Buffer
-	status := run(t.Context(), []string{"-listen", address}, io.Discard, &stderr)
+	status := run(t.Context(), thisHost, []string{"-listen", address}, io.Discard, &stderr)
 	want := address + ": permission denied: run as root, or choose another address with -listen"
 	if status != 1 || !strings.Contains(stderr.String(), want) {
 		t.Errorf("got status %d, %q, want 1, %q", status, &stderr, want)

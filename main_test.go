@@ -33,12 +33,18 @@ type program struct {
 // begin runs porthole in this process until the test ends.
 func begin(t *testing.T, args ...string) *program {
 	t.Helper()
+	return beginOn(t, thisHost, args...)
+}
+
+// beginOn is begin on another host.
+func beginOn(t *testing.T, h host, args ...string) *program {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
 	p := &program{log: scanLines(r)}
 	status := make(chan int, 1)
 	go func() {
-		status <- run(ctx, args, io.Discard, w)
+		status <- run(ctx, h, args, io.Discard, w)
 		w.Close()
 	}()
 	p.ends(t, status, cancel)
@@ -168,7 +174,7 @@ func TestParseArgs(t *testing.T) {
 		t.Run(tt.args, func(t *testing.T) {
 			want := defaults
 			tt.set(&want)
-			got, _, err := parseArgs(strings.Fields(tt.args))
+			got, _, err := parseArgs(strings.Fields(tt.args), thisHost.drivers)
 			if !reflect.DeepEqual(got, want) || err != nil {
 				t.Errorf("got  %+v, error %v\nwant %+v", got, err, want)
 			}
@@ -179,7 +185,7 @@ func TestParseArgs(t *testing.T) {
 func TestCameraVariable(t *testing.T) {
 	t.Setenv("CAMERA", "emulated")
 	for args, want := range map[string]string{"": "emulated", "-camera auto": "auto"} {
-		got, _, err := parseArgs(strings.Fields(args))
+		got, _, err := parseArgs(strings.Fields(args), thisHost.drivers)
 		if got.camera != want || err != nil {
 			t.Errorf("flags %q: got camera %q, error %v, want %q", args, got.camera, err, want)
 		}
@@ -188,7 +194,7 @@ func TestCameraVariable(t *testing.T) {
 
 func TestWrongArgs(t *testing.T) {
 	tests := []struct{ args, message string }{
-		{"-camera nonsense", "-camera nonsense: must be " + cameraChoice()},
+		{"-camera nonsense", "-camera nonsense: must be " + cameraChoice(thisHost.drivers)},
 		{"-fps -1", "-fps -1: must be from 0 to 240"},
 		{"-fps 241", "-fps 241: must be from 0 to 240"},
 		{"-fps NaN", "-fps NaN: must be from 0 to 240"},
@@ -214,7 +220,7 @@ func TestWrongArgs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			status := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
+			status := run(t.Context(), thisHost, strings.Fields(tt.args), &stdout, &stderr)
 			if status != 2 || stdout.Len() > 0 {
 				t.Errorf("got status %d and %q on stdout, want 2 and nothing", status, &stdout)
 			}
@@ -234,7 +240,7 @@ func TestHelpAndVersion(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			status := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
+			status := run(t.Context(), thisHost, strings.Fields(tt.args), &stdout, &stderr)
 			if status != 0 || !strings.HasPrefix(stdout.String(), tt.stdout) || stderr.Len() > 0 {
 				t.Errorf("got status %d, stdout %q, stderr %q, want 0, %q... and nothing",
 					status, &stdout, &stderr, tt.stdout)
@@ -405,10 +411,7 @@ func isPicture(jpeg string) bool {
 
 // A build without device drivers says so, and does not crash.
 func TestNoDrivers(t *testing.T) {
-	before := drivers
-	defer func() { drivers = before }()
-	drivers = slices.DeleteFunc(slices.Clone(drivers), func(d driver) bool { return d.devices != nil })
-	_, _, err := parseArgs([]string{"-camera", "/dev/video0"})
+	_, _, err := parseArgs([]string{"-camera", "/dev/video0"}, withoutDevices())
 	if want := "-camera /dev/video0: must be auto, emulated"; err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}

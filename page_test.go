@@ -165,19 +165,17 @@ func testClockSet(t *testing.T, b *browser) {
 	checkQuiet(t, b)
 }
 
-// useCamera makes a fake camera the only one with a device.
-func useCamera(t *testing.T) *fakeCamera {
-	before := drivers
-	t.Cleanup(func() { drivers = before })
+// fakeHost returns a fake camera and a host on which it is the only one with a device.
+func fakeHost() (*fakeCamera, host) {
 	c := &fakeCamera{begin: time.Now(), device: "/dev/fake0"}
-	drivers = slices.DeleteFunc(slices.Clone(before), func(d driver) bool { return d.devices != nil })
-	register(driver{name: "fake", rank: 1, open: c.open, devices: c.devices})
-	return c
+	h := thisHost
+	h.drivers = withoutDevices(driver{name: "fake", rank: 1, open: c.open, devices: c.devices})
+	return c, h
 }
 
 func testCameraLost(t *testing.T, b *browser) {
-	camera := useCamera(t)
-	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "fake")
+	camera, h := fakeHost()
+	p := beginOn(t, h, "-listen", "127.0.0.1:0", "-camera", "fake")
 	b.open(t, p.url+"/")
 	b.await(t, "the camera is live", "shown && document.body.dataset.mode === 'live'")
 	unplugged := errors.New("/dev/fake0: unplugged")

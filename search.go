@@ -76,7 +76,7 @@ func (sv *supervisor) candidates() (likely, doubtful []candidate, missing error)
 	var want settings
 	want, sv.searchGeneration = sv.wanted()
 	sv.updateDevices()
-	for _, d := range drivers {
+	for _, d := range sv.drivers {
 		if !sv.wants(d) {
 			continue
 		}
@@ -120,7 +120,7 @@ func (sv *supervisor) wants(d driver) bool {
 
 // updateDevices notes which devices there are, and forgets doubts about others.
 func (sv *supervisor) updateDevices() {
-	sv.devices = allDevices()
+	sv.devices = sv.listDevices()
 	for device := range sv.failures {
 		if !slices.Contains(sv.devices, device) {
 			delete(sv.failures, device)

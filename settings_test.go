@@ -85,8 +85,10 @@ func (c *knobCamera) setControls(set []controlSetting) error {
 // startKnobs runs a supervisor of a knobCamera.
 func startKnobs(t *testing.T) (k *supervisor, c *knobCamera, send func(body string) string) {
 	c = &knobCamera{values: map[string]int64{"brightness": 128, "gain": 1}}
-	k, c.fakeCamera, _ = startSupervisor(t, "", "auto", time.Second)
-	drivers[0].open = c.open
+	c.fakeCamera = &fakeCamera{begin: time.Now()}
+	d := c.fakeCamera.driver()
+	d.open = c.open
+	k, _ = supervise(t, "auto", time.Second, d)
 	c.set("/dev/video0", nil, nil)
 	time.Sleep(2 * devicePollInterval)
 	return k, c, sender(k)
@@ -303,7 +305,7 @@ func TestWhoMayChangeSettings(t *testing.T) {
 		{"another page in Caddy", "board.local", other, form, "X-Forwarded-Host: board.local", false},
 		{"another page in Apache", nginx, other, form, "X-Forwarded-Host: board.local", false},
 	}
-	handler := newHandler(newStream(1), &supervisor{})
+	handler := newHandler(newStream(1, thisHost.sockets), &supervisor{})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			body := "quality=1000" // wrong, so that it changes nothing
@@ -338,7 +340,7 @@ func TestNoPreflightAllowed(t *testing.T) {
 	r.Header.Set("Access-Control-Request-Method", "POST")
 	r.Header.Set("Access-Control-Request-Headers", "content-type")
 	w := httptest.NewRecorder()
-	newHandler(newStream(1), &supervisor{}).ServeHTTP(w, r)
+	newHandler(newStream(1, thisHost.sockets), &supervisor{}).ServeHTTP(w, r)
 	for name := range w.Header() {
 		if strings.HasPrefix(name, "Access-Control-") {
 			t.Errorf("got %s: %s, want no such header", name, w.Header().Get(name))

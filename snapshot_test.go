@@ -62,7 +62,7 @@ func TestSnapshotPatience(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStream(1)
+				s := newStream(1, thisHost.sockets)
 				k := &supervisor{stream: s}
 				k.updateStatus(func(st *cameraStatus) { st.Reason = tt.reason })
 				publishAt(s, picture1, tt.good, time.Now())
@@ -107,7 +107,7 @@ func TestSnapshotOfSlowCamera(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStream(1)
+				s := newStream(1, thisHost.sockets)
 				k := &supervisor{stream: s}
 				k.updateStatus(func(st *cameraStatus) { st.FPS = tt.granted })
 				if tt.measured > 0 {
@@ -131,7 +131,7 @@ func TestSnapshotOfSlowCamera(t *testing.T) {
 // TestGiveUp has a client hang up that waits for a snapshot.
 func TestGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStream(1)
+		s := newStream(1, thisHost.sockets)
 		ctx, cancel := context.WithCancel(t.Context())
 		request := httptest.NewRequestWithContext(ctx, "GET", "/snapshot", nil)
 		go newHandler(s, &supervisor{stream: s}).ServeHTTP(httptest.NewRecorder(), request)

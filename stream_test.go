@@ -65,7 +65,7 @@ func TestRepeatForNewcomer(t *testing.T) {
 // Parts begin and end where the kernel copies them fastest, and their headers fit
 // into the room for them.
 func TestPartsAreAligned(t *testing.T) {
-	s := newStream(1)
+	s := newStream(1, thisHost.sockets)
 	for _, number := range []uint32{1, 42, 999, 4096, math.MaxUint32} {
 		for more := range 8 {
 			f := s.getFrame()
@@ -252,7 +252,7 @@ type viewer struct {
 // startStream starts a stream that ends with the test, for use with a fake
 // clock.
 func startStream(t *testing.T) *stream {
-	s := newStream(10)
+	s := newStream(10, thisHost.sockets)
 	go s.repeat(t.Context())
 	t.Cleanup(func() { s.close(0) })
 	return s

@@ -52,9 +52,12 @@ func interval(fps float64) time.Duration {
 // given a picture: see search.go.
 type supervisor struct {
 	stream  *stream
+	drivers []driver      // sorted by rank
 	initial settings      // by the flags
 	idle    time.Duration // from the last viewer to the release; 0: never
 	log     *log.Logger
+
+	dropUnusedPages func() // after the first picture; nil: nothing to do
 
 	devices          []string           // that there were when the search last looked
 	failures         map[string]failure // devices that may be no cameras
@@ -93,9 +96,9 @@ const (
 	modeLost     = "lost"
 )
 
-func newSupervisor(s *stream, want settings, idle time.Duration, logger *log.Logger) *supervisor {
+func newSupervisor(s *stream, drivers []driver, want settings, idle time.Duration, logger *log.Logger) *supervisor {
 	return &supervisor{
-		stream: s, initial: want, want: want, idle: idle, log: logger,
+		stream: s, drivers: drivers, initial: want, want: want, idle: idle, log: logger,
 		status: cameraStatus{Mode: modeIdle}, failures: map[string]failure{}, seenLines: map[string]bool{},
 	}
 }
@@ -164,10 +167,6 @@ func (sv *supervisor) report(cam camera, change uint32) {
 	cam.Close()
 }
 
-// dropUnused takes out of memory what only the start needed. It is nil where
-// there is no way to do it: see memory_linux.go.
-var dropUnused func()
-
 // capture publishes the frames of a camera that was found, and closes it. It returns
 // nil when nobody watches any more, and when it is to be opened anew.
 func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
@@ -213,8 +212,8 @@ func (sv *supervisor) noteFound(found *openedCamera) {
 	sv.checkTwin(found.driver)
 	sv.logChange("camera: " + info.String())
 	sv.setLive(found.camera, found.generation)
-	if dropUnused != nil {
-		dropUnused()
+	if sv.dropUnusedPages != nil {
+		sv.dropUnusedPages()
 	}
 }
 
@@ -303,7 +302,18 @@ func (sv *supervisor) setIdle() {
 }
 
 func (sv *supervisor) devicesChanged() bool {
-	return !slices.Equal(allDevices(), sv.devices)
+	return !slices.Equal(sv.listDevices(), sv.devices)
+}
+
+// listDevices lists the devices that may be cameras.
+func (sv *supervisor) listDevices() []string {
+	var all []string
+	for _, d := range sv.drivers {
+		if d.devices != nil {
+			all = append(all, d.devices()...)
+		}
+	}
+	return all
 }
 
 // logChange logs a line, if it says something new.
