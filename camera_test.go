@@ -107,7 +107,10 @@ func (c *fakeCamera) driver() driver {
 // withoutDevices returns the drivers of this build that have no devices, and others.
 func withoutDevices(others ...driver) []driver {
 	without := slices.DeleteFunc(slices.Clone(thisHost.drivers), func(d driver) bool { return d.devices != nil })
-	return sortedByRank(append(without, others...))
+	for _, d := range others {
+		without = insertByRank(without, d)
+	}
+	return without
 }
 
 // supervise runs a supervisor of some drivers beside that of the emulated camera, until the
