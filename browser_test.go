@@ -65,7 +65,7 @@ func lookFor(t *testing.T, programs ...string) string {
 			return path
 		}
 	}
-	t.Skipf("%s is not installed", programs[0])
+	skip(t, programs[0]+" is not installed", "install it: chromium and chromium-driver, firefox-esr on Debian")
 	return ""
 }
 

@@ -38,6 +38,8 @@ func TestV4L2NoDevice(t *testing.T) {
 	}
 }
 
+const noCameraHere = "no V4L2 camera here that is free"
+
 // eachCamera runs a test with each camera of this machine that is free and, if
 // driver is not "", has that driver. Without any, the test is skipped.
 func eachCamera(t *testing.T, driver string, test func(t *testing.T, path string)) {
@@ -54,7 +56,8 @@ func eachCamera(t *testing.T, driver string, test func(t *testing.T, path string
 		}
 	}
 	if len(cameras) == 0 {
-		t.Skipf("no camera here; video nodes: %v %q", v4l2.Nodes(v4l2.Linux{}), reasons)
+		t.Logf("video nodes: %v %q", v4l2.Nodes(v4l2.Linux{}), reasons)
+		skip(t, noCameraHere, "plug one in, or run .ci/pizero")
 	}
 	for _, path := range cameras {
 		t.Run(filepath.Base(path), func(t *testing.T) { test(t, path) })
@@ -168,7 +171,7 @@ func TestV4L2Device(t *testing.T) {
 func TestV4L2DeviceTime64(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
 		if runtime.GOARCH != "arm" {
-			t.Skip("only 32-bit ARM has two layouts")
+			skip(t, "only 32-bit ARM has two layouts of buffers", "run .ci/pizero")
 		}
 		c, err := openNode(withoutTime32{}, path, smallSize)
 		if err != nil {
@@ -199,7 +202,8 @@ func TestV4L2DeviceAny(t *testing.T) {
 	for {
 		c, err := openAny()
 		if err != nil && len(inUse) == 0 {
-			t.Skip(err)
+			t.Log(err)
+			skip(t, noCameraHere, "plug one in, or run .ci/pizero")
 		}
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
@@ -402,7 +406,8 @@ func TestV4L2DeviceUnplugged(t *testing.T) {
 			return os.WriteFile(driver+"/"+how, []byte(filepath.Base(device)), 0)
 		}
 		if err := plug("bind"); errors.Is(err, fs.ErrPermission) {
-			t.Skip(err)
+			t.Log(err)
+			skip(t, noCameraHere, "plug one in, or run .ci/pizero")
 		}
 
 		c := openReal(t, path, smallSize)

@@ -101,7 +101,7 @@ func eachReceiver(t *testing.T, measures func(d *v4l2.Device) error, test func(t
 		}
 	})
 	if receivers == 0 {
-		t.Skip("no such receiver here: vivid is one with num_inputs=1 and input_types=3 or 1")
+		skip(t, "no such receiver here", "vivid is one with num_inputs=1 and input_types=3 or 1: see .ci/pizero")
 	}
 }
 

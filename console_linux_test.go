@@ -34,7 +34,8 @@ func newScreen(t *testing.T) *screen {
 	t.Helper()
 	keyboard, terminal, err := termios.Pty()
 	if err != nil {
-		t.Skip("there are no pseudo-terminals here:", err)
+		t.Log(err)
+		skip(t, "there are no pseudo-terminals here", "mount devpts")
 	}
 	s := &screen{keyboard: keyboard, terminal: terminal, before: attributes(t, terminal)}
 	go func() {
@@ -280,6 +281,7 @@ func TestConsoleEnds(t *testing.T) {
 // Where a terminal is not for porthole alone, it writes lines to the log and
 // nothing else.
 func TestNoConsole(t *testing.T) {
+	t.Parallel() // it mostly waits
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -341,6 +343,7 @@ func (s *screen) plain(t *testing.T, start int) {
 
 // TestJobControl has porthole moved between foreground and background.
 func TestJobControl(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newScreen(t)
 	cmd := s.own(t, "shell", "-camera", "emulated", "-fps", "30")
 	hear, say := pipe(t), pipe(t)

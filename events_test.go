@@ -366,6 +366,7 @@ func TestStopReaders(t *testing.T) {
 
 // TestManyReaders has 500 of each at a time. Nothing is left of them.
 func TestManyReaders(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const each = 500
 	s, address := serveStream(t, each)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -18,7 +18,7 @@ import (
 func serveOver(t *testing.T, network string) (s *stream, dial func(request string) net.Conn) {
 	t.Helper()
 	if thisHost.sockets.isHungUp == nil {
-		t.Skip("not known on this system")
+		skip(t, "this system does not tell whether a client has hung up", "run it on Linux")
 	}
 	s, address := serveStream(t, 10)
 	go s.repeat(t.Context())
@@ -152,6 +152,7 @@ func TestHungUp(t *testing.T) {
 // A reader of the events that has shut down its sending side gets more of them, and
 // is found out when it hangs up although nothing happens.
 func TestHalfClosedEvents(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			s, dial := serveOver(t, network)
@@ -270,8 +271,9 @@ func TestSlowClient(t *testing.T) {
 
 // The same over a socket, of which the system takes some at a time.
 func TestSlowSocket(t *testing.T) {
+	t.Parallel() // it mostly waits
 	if testing.Short() {
-		t.Skip("it takes its time")
+		skip(t, "it waits for 10 s and more", "run it without -short")
 	}
 	s, address := serveStream(t, 1)
 	go s.repeat(t.Context())

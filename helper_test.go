@@ -39,7 +39,9 @@ func TestMain(m *testing.M) {
 		registerBroken()
 		main()
 	default:
-		os.Exit(m.Run())
+		status := m.Run()
+		printSkipped()
+		os.Exit(status)
 	}
 }
 
@@ -72,7 +74,7 @@ func startProcess(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	err := cmd.Start()
 	if errors.Is(err, syscall.ENOEXEC) {
-		t.Skip("this system runs us in an emulator and can't start us by itself: ", err)
+		skip(t, "this system runs the tests in an emulator and cannot start them as programs", "run them where it can")
 	}
 	if err != nil {
 		t.Fatal(err)

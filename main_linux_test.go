@@ -26,7 +26,8 @@ func TestTerminal(t *testing.T) {
 func testTerminal(t *testing.T, times int) {
 	keyboard, terminal, err := termios.Pty()
 	if err != nil {
-		t.Skip("there are no pseudo-terminals here:", err)
+		t.Log(err)
+		skip(t, "there are no pseudo-terminals here", "mount devpts")
 	}
 	defer keyboard.Close()
 	defer terminal.Close() // goes first, and ends scanLines
@@ -134,7 +135,7 @@ func leaveSocket(t *testing.T, path string) {
 
 func TestListenDenied(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root may listen anywhere")
+		skip(t, "root may listen anywhere", "run it as another user")
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o500); err != nil {

@@ -57,7 +57,7 @@ func beginOn(t *testing.T, h host, args ...string) *program {
 func launch(t *testing.T, args ...string) *program {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no SIGTERM")
+		skip(t, "Windows has no SIGTERM", "run it on another system")
 	}
 	cmd := helper(t, "porthole", args...)
 	r, w := io.Pipe()

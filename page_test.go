@@ -48,10 +48,10 @@ var pageTests = []struct {
 // TestBrowser has the page in real browsers.
 func TestBrowser(t *testing.T) {
 	if testing.Short() {
-		t.Skip("browsers take a minute")
+		skip(t, "browsers take two minutes", "run it without -short")
 	}
 	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
-		t.Skip("the page is the same for all processors")
+		skip(t, "the page is the same for all processors", "run it on amd64 or arm64")
 	}
 	for _, name := range slices.Sorted(maps.Keys(browsers)) {
 		t.Run(name, func(t *testing.T) {

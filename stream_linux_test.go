@@ -43,8 +43,9 @@ func TestStoppedClients(t *testing.T) {
 // A client whose socket stays full is dropped when its patience is over, and not
 // before; others are served meanwhile.
 func TestFullSocket(t *testing.T) {
+	t.Parallel() // it mostly waits
 	if testing.Short() {
-		t.Skip("patience takes its time")
+		skip(t, "it waits for 10 s and more", "run it without -short")
 	}
 	s, address := serveStream(t, 2)
 	good, err := watch(address, "/stream")
