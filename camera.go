@@ -16,37 +16,37 @@ import (
 
 // A camera is one open device. It is used by one goroutine at a time.
 type camera interface {
-	// Capture appends the next picture to dst as one complete JPEG, and
-	// returns the result with the time at which it was captured.
-	// mjpeg.ErrDamaged means that a picture came and was no good; any other error
-	// that the camera has to be opened anew.
+	// Capture waits for the next picture, appends it to dst as one complete JPEG, and
+	// returns the result and the time at which it was captured. It returns soon after
+	// ctx ends. mjpeg.ErrDamaged means that a picture came and was no good. After any
+	// other error the camera is closed, and opened again.
 	Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error)
 
-	// Info tells what camera this is and what it granted.
+	// Info tells which camera this is and what it granted.
 	Info() cameraInfo
 
-	// Close undoes all that opening it did.
+	// Close undoes everything that opening the camera did.
 	Close() error
 }
 
 // An configurable camera tells what there is to choose, and has controls that can be
-// set while it runs, by another goroutine than the one that captures.
+// set while it runs. Its methods are called by another goroutine than the one that captures.
 type configurable interface {
 	choices() choices
 	setControls(set []controlSetting) error // all of them or, with an error, none
 }
 
-// A logSetter camera has things to say that are for the log. It says them from
-// another goroutine, until it is closed.
+// A logSetter camera has lines for the log. It calls log from another goroutine, until
+// it is closed.
 type logSetter interface {
 	setLog(hear func(line string))
 }
 
-// choices are what there is to choose of a camera.
+// choices are the settings that a camera can have.
 type choices struct {
 	Sizes    []string       `json:"sizes"`           // "640x480"; none: any
 	Rates    []float64      `json:"rates"`           // frames per second at this size, to hundredths; none: any
-	Encodes  bool           `json:"quality_applies"` // it is we, or its driver, who make the JPEGs
+	Encodes  bool           `json:"quality_applies"` // we or its driver make the JPEGs, with -quality
 	Controls []controlState `json:"controls"`
 
 	// check reports what is wrong with settings of controls.
@@ -61,10 +61,10 @@ type controlState struct {
 	Min      int64       `json:"min"`
 	Max      int64       `json:"max"`
 	Step     uint64      `json:"step"`
-	Default  *int64      `json:"default,omitempty"` // nil: none that it can be
+	Default  *int64      `json:"default,omitempty"` // nil: none
 	Value    int64       `json:"value"`
 	Menu     []menuEntry `json:"menu,omitempty"`
-	Inactive bool        `json:"inactive"` // an automatic mode has it
+	Inactive bool        `json:"inactive"` // an automatic mode sets it
 	ReadOnly bool        `json:"read_only"`
 
 	WriteOnly bool `json:"write_only,omitempty"` // Value is the default: what it is set to is not known
@@ -103,13 +103,13 @@ func (i cameraInfo) String() string {
 // label names the camera in a message: its device or, without one, its name.
 func (i cameraInfo) label() string { return cmp.Or(i.Device, i.Name) }
 
-// roundRate rounds a rate to what is shown of it, and chosen by: 29.97 frames per
-// second are 30000/1001 in truth.
+// roundRate rounds a rate to two decimals, as it is shown and chosen: 29.97 frames per
+// second are 30000/1001.
 func roundRate(fps float64) float64 { return math.Round(100*fps) / 100 }
 
-// printable returns what a camera or a program says about itself, without what would
-// do something to a terminal or to the text around it: control characters, those that
-// turn the direction of what follows, and what is no UTF-8.
+// printable returns a text from a camera or a program without the characters that would
+// change a terminal or the text around it: control characters, those that reverse the
+// direction of text, and bytes that are not UTF-8.
 func printable(text string) string {
 	visible := func(r rune) rune {
 		if unicode.IsGraphic(r) {
@@ -131,11 +131,11 @@ type settings struct {
 	quality       int     // of JPEGs that we encode, 1 to 100
 	set           []controlSetting
 
-	last cameraInfo // of the camera that gave pictures last: it is to be this one again
+	last cameraInfo // of the camera that gave pictures last, which is preferred
 	twin bool       // another camera with its name was seen
 }
 
-// A controlSetting is what a control of the camera is to be, as it was given.
+// A controlSetting is a value to set a control of the camera to, as it was given.
 type controlSetting struct {
 	name, value string // "brightness", "128"
 	byViewer    bool   // set by a viewer: another camera that comes need not have it
@@ -151,23 +151,24 @@ func (s settings) device() string {
 	return ""
 }
 
-// A driver is a way to get at cameras. Each camera file registers one; a build
-// that cannot have the camera does not have its file.
+// A driver finds and opens cameras of a kind. Each camera file registers one; a build that
+// cannot have the camera does not have its file.
 type driver struct {
 	name   string
 	rank   int           // lower goes first
 	settle time.Duration // until the exposure is right after opening
 
-	// find lists the devices to try, the likeliest first, or says why there are
-	// none. Without it, open is tried with the device that is wanted.
+	// find lists the devices to try, the likeliest first, or says why there are none. If
+	// it is nil, open is called with the device that is wanted.
 	find func(want settings) (devices []string, err error)
 
-	// open opens the camera that device names, or with "" the first there
-	// is. An error that matches fs.ErrNotExist says that there is none.
+	// open opens the camera that device names, or with "" the first one. An error that
+	// matches fs.ErrNotExist says that there is none.
 	open func(device string, want settings) (camera, error)
 
-	// devices lists what may be cameras of this driver, to see when one comes or
-	// goes; nil for a driver without devices.
+	// devices lists the devices that may be cameras of this driver. The search starts
+	// again when the list changes. It is nil for a driver without devices, which is no
+	// real camera.
 	devices func() []string
 
 	// hasTwin reports whether there is another camera with the same name; nil if

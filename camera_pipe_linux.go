@@ -17,17 +17,15 @@ import (
 )
 
 const (
-	// startTimeout is how long a program may take until its first picture.
-	// On a Pi Zero it takes seconds to load its libraries, find the camera
-	// and settle the exposure.
+	// startTimeout is how long a program may take for its first picture. On a Pi Zero it takes
+	// seconds to load its libraries, find the camera and settle the exposure.
 	startTimeout = 20 * time.Second
 
-	// pipePoll is how often Capture looks whether it is to end, while it
-	// waits for a picture.
+	// pipePoll is how often Capture checks ctx while it waits for a picture.
 	pipePoll = 200 * time.Millisecond
 
-	// exitTimeout is how long a program that closed its output may take to
-	// end, and one that was killed: its camera's driver may hold it.
+	// exitTimeout is how long a program may take to end after it closed its output, or was
+	// killed: the driver of its camera may delay it.
 	exitTimeout = 2 * time.Second
 )
 
@@ -46,8 +44,8 @@ type pipeCamera struct {
 	nextErr error     // that came behind the last picture
 }
 
-// Capture waits for a picture and appends the newest to dst. The first Capture
-// starts the program: opening is also for a look at what there is.
+// Capture waits for a picture and appends the newest to dst. The first Capture starts the
+// program, and not the opening, which also serves to look at what there is.
 func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
 	if c.child == nil {
 		child, err := startChild(c.argv, c.logLine)
@@ -71,9 +69,9 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 	}
 }
 
-// newest returns the last complete picture of what was read: nil if there is
-// none, mjpeg.ErrDamaged for one that came to nothing. An error behind a good picture
-// is returned the next time.
+// newest returns the last complete picture that was read. It is nil if there is none, and
+// mjpeg.ErrDamaged if one came that is no good. It returns an error behind a good picture the
+// next time.
 func (c *pipeCamera) newest() (newest []byte, err error) {
 	if err, c.nextErr = c.nextErr, nil; err != nil {
 		return nil, err
@@ -114,8 +112,8 @@ func (c *pipeCamera) read(ctx context.Context, end time.Time) error {
 	}
 }
 
-// explain ends the program after an error that will not go away, and tells
-// what the program had to say about it.
+// explain ends the program after an error that will not go away, and adds the program's last
+// line to the error.
 func (c *pipeCamera) explain(err error) error {
 	name := filepath.Base(c.argv[0])
 	switch {
@@ -142,7 +140,7 @@ func (c *pipeCamera) logLine(line string) {
 	}
 }
 
-// Close kills the program, and returns when it is gone.
+// Close kills the program and waits until it has ended.
 func (c *pipeCamera) Close() error {
 	if c.child == nil {
 		return nil
@@ -172,9 +170,9 @@ func startChild(argv []string, log func(line string)) (*child, error) {
 
 // run is the life of a child, from the start until it is reaped.
 //
-// The kernel kills it when we are gone, however we went. What it waits for is
-// the end of the thread that started the child, not of the whole process
-// (PR_SET_PDEATHSIG in prctl(2), go.dev/issue/27505): so that stays.
+// The kernel kills the child when we end, for whatever reason. It does that at the end of the
+// thread that started the child, not of the whole process (PR_SET_PDEATHSIG in prctl(2),
+// go.dev/issue/27505), so this goroutine keeps its thread.
 func (c *child) run(argv []string, log func(line string), started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -189,8 +187,8 @@ func (c *child) run(argv []string, log func(line string), started chan<- error) 
 	c.state, _ = c.process.Wait() // it is our child: there is no other error
 }
 
-// start starts the program, in a process group of its own: Ctrl-C is for us,
-// and whatever it starts can be killed with it. Its standard error is returned.
+// start starts the program, in a process group of its own: Ctrl-C is for us, and programs
+// that it starts can be killed with it. It returns the program's standard error.
 func (c *child) start(argv []string) (stderr *os.File, err error) {
 	nothing, err := os.Open(os.DevNull)
 	if err != nil {

@@ -8,13 +8,12 @@ import (
 )
 
 const (
-	// closeGrace is how long a client may take for its last frame when the
-	// program ends.
+	// closeGrace is how long a client may take for its last frame when the program ends.
 	closeGrace = 300 * time.Millisecond
 
-	// maxLinkTime is how long a slow client's frame may keep others from the board's
-	// link: 28 KB take as long at 1 Mbit/s. queuePoll is how often is looked
-	// whether it still does: with 5 ms, a link of 50 Mbit/s was idle at times.
+	// maxLinkTime is how long a slow client's frame may keep others from the board's link:
+	// 28 KB take as long at 1 Mbit/s. queuePoll is how often the client checks whether it
+	// still does: with 5 ms, a link of 50 Mbit/s was idle at times.
 	maxLinkTime = 250 * time.Millisecond
 	queuePoll   = 2 * time.Millisecond
 )
@@ -43,9 +42,9 @@ type socketCalls struct {
 	isHungUp func(fd uintptr) bool
 }
 
-// A client is one connection that the stream is sent to. It belongs to the
-// goroutine in run, and to the broadcaster while that one waits for back; the atomic
-// fields are everyone's.
+// A client is a connection that the stream is sent to. Its fields belong to the goroutine in
+// run, and to the broadcaster while that goroutine waits for returned. Any goroutine may use
+// the atomic fields.
 type client struct {
 	stream      *stream
 	conn        net.Conn
@@ -79,9 +78,9 @@ type client struct {
 	millihz atomic.Uint32 // frames per 1000 seconds, lately
 }
 
-// addClient sends the stream to conn from now on; head, an HTTP response's header
-// and the first boundary, goes first. The viewer that entered for it leaves when
-// the client goes.
+// addClient sends the stream to conn from now on, after head: the header of an HTTP response
+// and the first boundary. The caller has called addViewer; removeViewer is called when the
+// client has gone.
 func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
 	c := &client{
 		stream:  s,
@@ -178,8 +177,8 @@ func (c *client) sendHead(head []byte) error {
 	return err
 }
 
-// wait waits until there is a frame to send. It is false when there will be
-// none. No lock is taken when there is one at once.
+// wait waits until there is a frame to send. It is false if there will be none. It takes no
+// lock if there is one already.
 func (c *client) wait() bool {
 	if c.ready() {
 		return !c.isGone()
@@ -220,13 +219,12 @@ func (c *client) sendBlocking() error {
 	return err
 }
 
-// sendAll sends frames until the client goes or takes none for too long; then
-// it is true. It is false when the socket takes nothing, and is called again
-// when that may be over.
+// sendAll sends frames until the client goes or takes none for too long. Then it is true. It
+// is false if the socket takes nothing, and is called again when that may be over.
 //
-// One call sends many frames, because the way in and out of net's lock for each
-// connection takes 64-bit atomic operations, which are dear on ARMv6. The broadcaster
-// does most of it meanwhile.
+// One call sends many frames. Package net has a lock for each connection that takes 64-bit
+// atomic operations, which are expensive on ARMv6. Meanwhile, the broadcaster does most of
+// the work.
 func (c *client) sendAll(fd uintptr) (done bool) {
 	c.fd = fd
 	for {
@@ -252,17 +250,17 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 	}
 }
 
-// sendAlone sends the newest frame, and comes back when that has left the board. If
-// it is the board's own link that is slow, its WiFi, say, the next frame is chosen no
-// sooner, by whichever slow client it is for. Otherwise frames would queue there, and
-// share the link: as many would get through, but each would take as many times
-// longer. Clients that are slow for reasons of their own do not wait for each other.
+// sendAlone sends the newest frame, and returns when that has left the board. If the board's
+// own link is slow, such as its WiFi, no slow client chooses its next frame before that.
+// Otherwise the frames of several clients would queue there and share the link. As many
+// would get through, but each would take longer by the number of clients. Clients that are
+// slow for other reasons do not wait for each other.
 //
 // Median ages (BenchmarkSlowLink, with cubic for congestion control) of one client's
 // frames over 2 Mbit/s: 145 ms, and 200 without this; of three over 2 Mbit/s: 144 and
 // 470; of four over 20 Mbit/s: 40 and 150.
 func (c *client) sendAlone() error {
-	c.stream.link.Lock() // who has waited for more than 1 ms gets it in turn
+	c.stream.link.Lock() // the Mutex is fair to those who have waited for more than 1 ms
 	defer c.stream.link.Unlock()
 	c.slow = false
 	if c.isGone() {
@@ -276,10 +274,10 @@ func (c *client) sendAlone() error {
 	return err
 }
 
-// send sends as much as the socket takes of the held frame, or without one of
-// the newest. As long as the socket takes nothing, no frame is chosen, and none
-// kept from being reused. What makes a picture old on a slow link is that it was
-// chosen early.
+// send sends as much as the socket takes of the held frame or, without one, of the newest.
+// While the socket takes nothing, the client holds no frame: none is kept from reuse, and
+// the frame that it sends next is the newest then. On a slow link, pictures get old because
+// they are chosen early.
 func (c *client) send() error {
 	if c.held == nil {
 		c.updateEachSecond()
@@ -303,7 +301,7 @@ func (c *client) send() error {
 	return nil
 }
 
-// updateEachSecond does once a second what need not be done for each frame.
+// updateEachSecond does what is needed once a second and not for each frame.
 func (c *client) updateEachSecond() {
 	if c.stream.clock.Load()-c.statsAt >= 1e6 {
 		c.updateStats()
@@ -327,13 +325,13 @@ func (c *client) takeNewest() bool {
 	return true
 }
 
-// releaseHeld lets go of the held frame as if it had never been taken.
+// releaseHeld releases the held frame as if it had never been taken.
 func (c *client) releaseHeld() {
 	c.held.release()
 	c.held, c.unsent = nil, nil
 }
 
-// finishHeld counts the held frame as sent and lets go of it.
+// finishHeld counts the held frame as sent and releases it.
 func (c *client) finishHeld() {
 	f := c.held
 	if last := c.number; last != 0 && c.spacing == 0 && f.number-last > 1 {
@@ -346,8 +344,8 @@ func (c *client) finishHeld() {
 	c.releaseHeld()
 }
 
-// schedule sets when the next frame is due: one spacing after this one was,
-// so that a camera's jitter does not add up, but never in the past.
+// schedule sets when the next frame is due: one spacing after this one was due, so that the
+// camera's jitter does not add up, but never in the past.
 func (c *client) schedule() {
 	if c.spacing == 0 {
 		return
@@ -358,7 +356,7 @@ func (c *client) schedule() {
 	}
 }
 
-// updateStats does the accounts of the last second.
+// updateStats updates the totals and rates for the last second.
 func (c *client) updateStats() {
 	s := c.stream
 	c.statsAt = s.clock.Load()

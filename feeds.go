@@ -16,25 +16,24 @@ const (
 	// eventSpacing is the least time between the events that a reader gets.
 	eventSpacing = time.Second
 
-	// eventAge is how old an event may be that is sent: so many readers share
-	// one, however many there are. To put the state of a hundred clients into
-	// words for each reader anew would keep a Pi Zero busy.
+	// eventAge is how old an event may be when it is sent, so that all readers share one.
+	// Encoding the state of a hundred clients for each reader would keep a Pi Zero busy.
 	eventAge = 100 * time.Millisecond
 
-	// keepAlive is how long a reader hears nothing at most. HTML's chapter on
-	// server-sent events has "15 seconds or so", for the sake of proxies.
+	// keepAlive is the longest time that nothing is sent to a reader. The HTML standard
+	// recommends "15 seconds or so" for server-sent events, because of proxies.
 	keepAlive = 15 * time.Second
 	comment   = ":\n"
 )
 
-// A feed is an answer that grows as things happen, until its reader goes.
+// A feed is a response that grows as things happen, until its reader goes.
 type feed struct {
 	mu   sync.Mutex // protects both
 	w    http.ResponseWriter
 	last time.Time // when something was sent
 }
 
-// newFeed sets the header of an answer that is a feed.
+// newFeed sets the header of a response that is a feed.
 func newFeed(w http.ResponseWriter, kind string) *feed {
 	h := w.Header()
 	h.Set("Content-Type", kind)
@@ -43,8 +42,7 @@ func newFeed(w http.ResponseWriter, kind string) *feed {
 	return &feed{w: w}
 }
 
-// send sends b at once. It fails when the reader is gone, or takes too little for
-// too long.
+// send sends b at once. It fails if the reader is gone, or takes too little for too long.
 func (f *feed) send(b []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -55,9 +53,9 @@ func (f *feed) send(b []byte) error {
 	return http.NewResponseController(f.w).Flush()
 }
 
-// open returns the context of the feed, which ends when its reader is gone. A reader
-// that may be gone is sent text, which means nothing. The chunk of length 0 that ends
-// the feed needs patience too.
+// open returns the context of the feed, which ends when its reader is gone. To find out, it
+// sends text, which means nothing. The end function gives the reader time for the chunk of
+// length 0 that ends the feed.
 func (f *feed) open(r *http.Request, text string) (ctx context.Context, end func()) {
 	ctx, stop := untilHangup(r, func() error {
 		if f.silence() < probeTimeout/2 {
@@ -78,7 +76,7 @@ func (f *feed) silence() time.Duration {
 	return time.Since(f.last)
 }
 
-// events tell the state of a server to those who want to know when it changes.
+// events sends the state of a server to readers when it changes.
 type events struct {
 	server *server
 
@@ -94,9 +92,9 @@ func newEvents(v *server) *events {
 	return &events{server: v}
 }
 
-// serve sends what /state tells as server-sent events: one at once, and one when
-// anything but a clock has changed. A reader is no viewer: it does not keep the
-// camera open. There may be as many of them as viewers.
+// serve sends the JSON of /state as server-sent events: one at once, and one when anything but
+// a clock has changed. A reader is not a viewer: it does not keep the camera open. There may
+// be as many readers as viewers.
 func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 	const kind = "text/event-stream"
 	if r.Method == http.MethodHead {
@@ -155,8 +153,8 @@ func (e *events) removeReader() {
 	e.readers--
 }
 
-// latest returns the event that tells the state as of now, or nearly. Its number
-// is that of the one before if nothing has changed since.
+// latest returns the event with the state as of now, or nearly. It has the same number as the
+// one before if nothing has changed since.
 func (e *events) latest() (event []byte, number uint32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,9 +173,8 @@ func (e *events) latest() (event []byte, number uint32) {
 	return e.event, e.number
 }
 
-// withoutClocks returns the state without what is never twice the same. The list of
-// clients has a clock for each of them, and as long as there are any, the totals
-// change too.
+// withoutClocks returns the state without the parts that always change. The list of clients
+// has a clock for each, and while there are clients, the totals change too.
 func (st state) withoutClocks() state {
 	st.Uptime, st.Time, st.List = 0, 0, nil
 	return st

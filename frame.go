@@ -9,22 +9,22 @@ import (
 )
 
 const (
-	// boundary separates the parts of the stream. Each part carries the one
-	// that ends it, so that a browser can paint it when its last byte is there.
+	// boundary separates the parts of the stream. Each part includes the one that ends it,
+	// so that a browser can paint the part when its last byte has come.
 	boundary = "\r\n--frame\r\n"
 
-	// headerRoom is what a frame's buffer keeps free in front of the JPEG for
-	// the part's header, in bytes. The longest header has 120.
+	// headerRoom is the space in front of the JPEG in a frame's buffer for the part's
+	// header, in bytes. The longest header has 120.
 	headerRoom = 128
 
-	// wordSize is what a part begins and ends at a multiple of, in bytes. The kernel
-	// of a Pi Zero then copies it into a socket by whole words, which takes 9 us for
-	// 28 KB on an emulated one (.ci/pizero). Otherwise it shifts every word into
-	// place: 39 us, for each client and frame.
+	// Parts begin and end at multiples of wordSize, in bytes. The kernel of a Pi Zero then
+	// copies them into a socket by whole words, which takes 9 us for 28 KB on an emulated
+	// one (.ci/pizero). Otherwise it shifts every word into place, which takes 39 us for
+	// each client and frame.
 	wordSize = 4
 )
 
-// A frame is one picture, laid out once as it goes over the wire to everyone:
+// A frame is one picture, laid out once as it goes over the wire to all clients:
 //
 //	Content-Type: image/jpeg\r\n
 //	Content-Length: 27904\r\n
@@ -33,16 +33,16 @@ const (
 //	\r\n
 //	<JPEG>\r\n--frame\r\n
 //
-// A few spaces in the header and fill bytes in the JPEG have it begin and end at a
-// multiple of wordSize.
+// A few spaces in the header and fill bytes in the JPEG make it begin and end at multiples
+// of wordSize.
 //
-// Clients share it, and nothing but turn changes while anyone holds it.
-// The last holder's release puts it back among the stream's free frames.
+// Clients share it, and nothing but seq changes while anyone holds it. The last holder's
+// release puts it back among the stream's free frames.
 type frame struct {
 	stream  *stream
 	part    []byte    // all of the above
 	jpeg    []byte    // the picture alone, inside part
-	buf     []byte    // what part and jpeg lie in
+	buf     []byte    // contains part and jpeg
 	at      time.Time // when the camera captured it
 	number  uint32    // of the capture; a repeat keeps it
 	settled bool      // comes from a camera whose exposure has settled
@@ -70,9 +70,8 @@ func (f *frame) layOut(jpeg []byte, at time.Time, number uint32) {
 	f.at, f.number = at, number
 }
 
-// appendAligned appends the last value of a header, behind as many spaces as make
-// the header end at a multiple of wordSize. No space there means anything (RFC 9110,
-// section 5.5).
+// appendAligned appends the last value of a header, behind spaces that make the header end
+// at a multiple of wordSize. Spaces there mean nothing (RFC 9110, section 5.5).
 func appendAligned(h []byte, number uint32) []byte {
 	var room [10]byte
 	digits := strconv.AppendUint(room[:0], uint64(number), 10)
@@ -89,7 +88,7 @@ func (f *frame) jpegBuffer() []byte {
 }
 
 // acquire takes a reference, unless the frame has none: then it was replaced and
-// let go since the caller looked.
+// released since the caller loaded it.
 func (f *frame) acquire() bool {
 	for {
 		n := f.refs.Load()

@@ -21,9 +21,9 @@ const (
 
 	maxFPS = 120 // of ?fps=, frames per second
 
-	// maxSpacing is the most time between frames, whatever ?fps= says. Proxies give
-	// up when nothing comes: nginx after 60 s (proxy_read_timeout), HAProxy as
-	// Debian sets it up after 50. So they may miss one frame.
+	// maxSpacing is the longest time between frames, whatever ?fps= says. Proxies give up
+	// when nothing comes: nginx after 60 s (proxy_read_timeout), and HAProxy, as Debian
+	// configures it, after 50. With this, one frame may be missing.
 	maxSpacing = 25 * time.Second
 )
 
@@ -54,9 +54,8 @@ func newHandler(s *stream, k *supervisor) http.Handler {
 	return http.AllowQuerySemicolons(mux)
 }
 
-// root serves the page, and what mjpg-streamer has there. Its clients append
-// all kinds of things to the query: "?action=snapshot_0", "?action=stream?1700",
-// "?action=stream;1700".
+// root serves the page, and the same as mjpg-streamer there. Its clients append all kinds of
+// things to the query: "?action=snapshot_0", "?action=stream?1700", "?action=stream;1700".
 func (v *server) root(w http.ResponseWriter, r *http.Request) {
 	switch action := r.URL.Query().Get("action"); {
 	case strings.HasPrefix(action, "stream"):
@@ -75,8 +74,8 @@ func (v *server) root(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveStream takes the connection from net/http and hands it to the stream:
-// a client then costs two small goroutines and none of the server's buffers.
+// serveStream takes the connection from net/http and gives it to the stream. A client then
+// costs two small goroutines and none of the server's buffers.
 func (v *server) serveStream(w http.ResponseWriter, r *http.Request) {
 	spacing, err := parseSpacing(r.URL.Query().Get("fps"))
 	if err != nil {
@@ -117,9 +116,8 @@ func streamHeader(raw bool) [][2]string {
 	}
 }
 
-// streamHead returns what goes before the first part: the response's header,
-// and a boundary. The body has no length and no chunks, it ends with the
-// connection.
+// streamHead returns the bytes before the first part: the response's header and a boundary.
+// The body has no length and no chunks. It ends with the connection.
 func streamHead(raw bool) []byte {
 	head := "HTTP/1.1 200 OK\r\n"
 	for _, field := range streamHeader(raw) {
@@ -182,8 +180,8 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	v.sendSnapshot(w, f)
 }
 
-// sendProcessing tells a client that its answer takes time (102, RFC 2518, section 10.1).
-// HTTP/1.0 knows no way to say that: such a client is waited for, there or not, until
+// sendProcessing tells a client that its response takes time (102, RFC 2518, section 10.1).
+// HTTP/1.0 has no way to say that. The server waits for such a client, there or not, until
 // the snapshot comes or its time is over.
 func sendProcessing(w http.ResponseWriter, r *http.Request) error {
 	if !r.ProtoAtLeast(1, 1) {
@@ -211,7 +209,7 @@ func (v *server) snapshotTimeout() time.Duration {
 	return max(minSnapshotTimeout, 2*promised, 2*v.stream.lastInterval())
 }
 
-// whyNoPicture says why there is no picture after so long.
+// whyNoPicture says why no picture came within a time.
 func (v *server) whyNoPicture(waited time.Duration) string {
 	if why := v.supervisor.currentStatus().Reason; why != "" {
 		return why
@@ -219,8 +217,8 @@ func (v *server) whyNoPicture(waited time.Duration) string {
 	return fmt.Sprintf("no picture from the camera within %v", waited.Round(time.Second/10))
 }
 
-// serveHealth is for watchdogs: fine while frames come, and also while nobody
-// watches and the camera is released.
+// serveHealth is for watchdogs. All is well while frames come, and also while nobody watches
+// and the camera is released.
 func (v *server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	switch st := v.supervisor.currentStatus(); st.Mode {
 	case modeLive, modeIdle:

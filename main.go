@@ -20,59 +20,55 @@
 //	              that, as JSON or as a form, changes it for all viewers
 //	/healthz      200 while all is well, else 503 and the reason
 //
-// The stream takes ?fps=5 to send no more than that many frames a second, but one
-// at least every 25 s, and ?raw=1 to name its bytes application/octet-stream, for
-// scripts in Safari. A snapshot takes ?max_age=500ms to be content with a picture
-// that old. It waits for 5 s, or two intervals of a slow camera. The table
-// ends after ?n=100 rows. A slash too many at the end is ignored, and an ?action=
-// that is not here gets 404.
+// The stream takes ?fps=5 to send at most so many frames a second, but at least one every
+// 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
+// snapshot takes ?max_age=500ms to accept a picture that old. It waits for 5 s, or for two
+// intervals of a slow camera. The table ends after ?n=100 rows. Porthole ignores a slash
+// too many at the end of a path. An ?action= that it does not know gets 404.
 //
-// The camera is the one at the flat cable of a Raspberry Pi: the firmware makes
-// pictures of it, where its driver is loaded ("bm2835 mmal"), or else
-// rpicam-vid does (or libcamera-vid, its older name), if that is installed.
-// Without one it is the first V4L2 capture device that gives a picture: a USB
-// camera, any other that the kernel has a driver for, or a receiver of HDMI or
-// analog television, which takes the signal that comes in. JPEG is passed on as
-// the camera makes it; raw pictures (YUYV, UYVY, NV12, YU12, GREY) are encoded,
-// and black and white of the range of television (16 and 235) become those of
-// JPEGs.
-// Without a camera three pictures of our own are played, until one is plugged
-// in. It is opened when the first viewer comes and released when the last has
-// been gone for a while. A camera that is unplugged, busy or stuck is tried
-// again until it works; viewers stay connected and see that it is lost.
+// The camera is the one at the flat cable of a Raspberry Pi. The firmware makes pictures of
+// it where its driver is loaded ("bm2835 mmal"); elsewhere rpicam-vid does, or
+// libcamera-vid, its older name, if it is installed. Without one it is the first V4L2
+// capture device that gives a picture: a USB camera, any other that the kernel has a driver
+// for, or a receiver of HDMI or analog television, which takes the signal that comes in.
+// Porthole passes JPEG on as the camera makes it. It encodes raw pictures (YUYV, UYVY,
+// NV12, YU12, GREY), and turns the black and white of television (16 and 235) into those of
+// JPEGs. Without a camera it plays three pictures of its own, until one is plugged in.
 //
-// -camera with a path under /dev/v4l/ means the one camera at that port, or with
-// that serial number, and waits for it. /dev/video0 is whichever camera has the
-// number; one that comes back with another is shown again, if no other has its name.
+// Porthole opens the camera when the first viewer comes, and releases it some time after
+// the last has gone. It tries a camera that is unplugged, busy or stuck again until it
+// works. Viewers stay connected and see that it is lost.
 //
-// Settings last until the program ends; what is to last longer goes into the
-// flags. Only pages of porthole itself can change them, behind a proxy too, and
-// programs that are no browsers. {"controls":{"brightness":140}} sets a control,
-// {"fps":30} the rate that is nearest, if it is within 1 %, like 29.97, and
-// {"reset":true} goes back to the flags and the camera's defaults.
+// -camera with a path under /dev/v4l/ means the one camera at that port, or with that
+// serial number, and waits for it. /dev/video0 is whichever camera has the number. If that
+// one comes back under another number, it is shown again, unless another camera has its
+// name.
 //
-// Controls of the camera have the names that v4l2-ctl prints; a second brightness
-// is brightness_2, and one whose label has no letters from a to z and no digits
-// goes by its number, like control_980900. A value is a number, on or off, an
-// entry of a menu by its number or its name, or the word default. All are checked
-// before the first is set. If one is not there or cannot be what it is to be, the
-// camera is not opened: the log, the page and /state say what is possible. They
-// are set each time that the camera is opened. Of the camera at the flat cable
-// rotate=180, horizontal_flip and vertical_flip can always be set. With -fps the
-// camera is also told not to take fewer pictures in the dark
+// Settings last until the program ends. Flags keep a setting after a restart. Only
+// porthole's own page, also behind a proxy, and programs that are not browsers can change
+// them. {"controls":{"brightness":140}} sets a control, {"fps":30} the nearest rate within
+// 1 %, like 29.97, and {"reset":true} goes back to the flags and the camera's defaults.
+//
+// Controls have the names that v4l2-ctl prints. A second brightness is brightness_2, and a
+// control whose label has no letters from a to z and no digits goes by its number, like
+// control_980900. A value is a number, on or off, an entry of a menu by its number or its
+// name, or the word default. Porthole checks all controls before it sets the first. If one
+// is not there or cannot have its value, the camera is not opened, and the log, the page
+// and /state say what is possible. Controls are set each time the camera is opened. The
+// camera at the flat cable always has rotate=180, horizontal_flip and vertical_flip. With
+// -fps, porthole also tells the camera not to take fewer pictures in the dark
 // (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
 //
-// Every viewer gets the newest picture when its connection can take one, and
-// none of the older ones: a slow viewer sees fewer pictures, not late ones. Over a
-// slow WiFi of the board itself pictures go one after the other, each at full speed.
+// Every viewer gets the newest picture when its connection can take one, and none of the
+// older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi of the
+// board itself, pictures go one after the other, each at full speed.
 //
-// At a terminal the last line shows how it goes, anew every second: frames per
-// second from the camera, clients, what they get in MB/s, and the camera or what
-// is wrong with it. Keys do something there: q quits, s saves a snapshot in the
-// current directory, ? tells the keys. Ctrl-Z, bg and fg work as usual; in the
-// background the pictures go on and the terminal is left alone. There is none of
-// this, only the lines of the log, under init or systemd, with & or when standard
-// input, output or error is something else than the terminal.
+// At a terminal the last line shows the state every second: frames per second from the
+// camera, clients, what they get in MB/s, and the camera or what is wrong with it. Keys do
+// something there: q quits, s saves a snapshot in the current directory, and ? lists the
+// keys. Ctrl-Z, bg and fg work as usual. In the background, pictures go on and porthole
+// leaves the terminal alone. Under init or systemd, with &, or when standard input, output
+// or error is something other than the terminal, porthole only writes its log.
 //
 // The flags are:
 //
@@ -100,8 +96,8 @@
 //	-version
 //		print the version and exit
 //
-// When the reader of its log goes away, it goes on without. It waits for an address
-// of -listen that this machine does not have yet, or for its name to be known.
+// Porthole goes on without a log when the log's reader goes away. It waits for an address of
+// -listen that this machine does not have yet, or whose name is not known yet.
 //
 // The exit status is 0 after q, SIGINT or SIGTERM, 1 when something failed, and
 // 2 when the flags are wrong.
@@ -132,8 +128,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	// A log that nobody reads any more is no reason to end. Not signal.Ignore: what we
-	// start would ignore SIGPIPE too.
+	// Go on when nobody reads the log any more. signal.Ignore would also apply to the
+	// programs that we start.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, thisHost, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -178,7 +174,7 @@ func run(ctx context.Context, h host, args []string, stdout, stderr io.Writer) i
 		fmt.Fprintln(stdout, "porthole", version())
 		return 0
 	}
-	// The default lets 4 MB of garbage gather, more than all else takes.
+	// With the default, 4 MB of garbage gather, more than everything else takes.
 	debug.SetGCPercent(50)
 	logger := log.New(stderr, "porthole: ", logFlags())
 	if err := serve(ctx, h, opts, logger); err != nil {
@@ -188,7 +184,7 @@ func run(ctx context.Context, h host, args []string, stdout, stderr io.Writer) i
 	return 0
 }
 
-// logFlags puts no time on log lines where the journal puts its own.
+// logFlags leaves out the time of log lines where the journal adds its own.
 func logFlags() int {
 	if os.Getenv("JOURNAL_STREAM") != "" { // systemd.exec(5)
 		return 0
@@ -243,7 +239,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	return o, text.String(), err
 }
 
-// check reports what is out of range.
+// check reports a flag that is out of range.
 func (o *options) check(drivers []driver) error {
 	names, devices := cameraNames(drivers)
 	switch {
@@ -278,8 +274,8 @@ func parseSize(text string) (width, height int, err error) {
 	return width, height, nil
 }
 
-// parseSet reads a -set like "brightness=128". What names and values there are
-// is up to the camera.
+// parseSet reads a -set like "brightness=128". The camera decides which names and values
+// there are.
 func (o *options) parseSet(text string) error {
 	name, value, _ := strings.Cut(text, "=")
 	if name == "" || value == "" {
@@ -363,9 +359,9 @@ func cameraChoice(drivers []driver) string {
 	return choice
 }
 
-// awaitListener opens the listening socket as soon as this machine has the address:
-// at boot, DHCP may be still at work, or the name not known yet. It is nil if ctx
-// ended before.
+// awaitListener opens the listening socket as soon as this machine has the address. At boot,
+// DHCP may still be at work, or the name may not be known yet. The listener is nil if ctx
+// ends before.
 func awaitListener(ctx context.Context, listen listenFunc, address string, logger *log.Logger) (net.Listener, error) {
 	for said := false; ctx.Err() == nil; sleep(ctx, time.Second) {
 		l, err := openListener(ctx, listen, address)
@@ -380,7 +376,7 @@ func awaitListener(ctx context.Context, listen listenFunc, address string, logge
 	return nil, nil
 }
 
-// mayAppear reports whether to listen failed for want of an address.
+// mayAppear reports whether listening failed because the machine lacks the address.
 func mayAppear(err error, address string) bool {
 	host, _, _ := net.SplitHostPort(address)
 	var unknown *net.DNSError // also of a port's name
@@ -408,8 +404,8 @@ func openListener(ctx context.Context, listen listenFunc, address string) (net.L
 	return l, nil
 }
 
-// removeStaleSocket removes a unix socket that nobody listens on any more. Other
-// files refuse a connection too, and must not be lost.
+// removeStaleSocket removes a unix socket that nobody listens on any more. Other files
+// refuse a connection too, and must be kept.
 func removeStaleSocket(path string) {
 	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// backOffInterval is how soon a device is tried again that may be no camera, while
-// no device comes or goes. To find out that it gives no picture takes a while.
+// backOffInterval is the time until a device that may be no camera is tried again, unless a
+// device comes or goes before. Finding out that it gives no picture takes a while.
 const backOffInterval = 10 * time.Second
 
 // A openedCamera is a camera that is open and has given a picture.
 type openedCamera struct {
 	camera
 	driver     driver
-	generation uint32    // of what is wanted, as of its opening
-	settled    time.Time // when its exposure is right
+	generation uint32    // of the settings that it was opened with
+	settled    time.Time // when its exposure will be right
 
 	// The first picture, which is not published yet.
 	frame *frame
@@ -27,7 +27,7 @@ type openedCamera struct {
 	at    time.Time
 }
 
-// A candidate is something that may be a camera.
+// A candidate may be a camera.
 type candidate struct {
 	driver driver
 	device string // "": the first that the driver has
@@ -39,9 +39,9 @@ type failure struct {
 	retryAt time.Time // when it is tried again
 }
 
-// search tries whatever may be a camera until one gives a picture. It returns nil
-// when there is nobody to search for. Meanwhile viewers see that the camera is
-// lost or, as long as none was ever there, the emulated one.
+// search tries all that may be cameras until one gives a picture. It returns nil when nobody
+// watches any more. Meanwhile viewers see that the camera is lost or, if there never was
+// one, the emulated camera.
 func (sv *supervisor) search(ctx context.Context) *openedCamera {
 	emulated, stopEmulated := false, func() {}
 	defer func() { stopEmulated() }()
@@ -69,9 +69,9 @@ func (sv *supervisor) search(ctx context.Context) *openedCamera {
 	}
 }
 
-// candidates lists what is to be tried now: the likely ones, then those that are
-// doubtful. These must not keep a camera from coming back that is there. missing
-// says why there are none, or are no others.
+// candidates lists what to try now: the likely ones and, after those, the doubtful ones, which
+// failed before. These must not delay a camera that comes back. missing says why there are
+// none, or no others.
 func (sv *supervisor) candidates() (likely, doubtful []candidate, missing error) {
 	var want settings
 	want, sv.searchGeneration = sv.wanted()
@@ -109,8 +109,8 @@ func (sv *supervisor) candidates() (likely, doubtful []candidate, missing error)
 	return likely, doubtful, missing
 }
 
-// wants reports whether the wanted camera may be one of d's. The emulated one only
-// stands in, unless it was asked for.
+// wants reports whether the wanted camera may be one of d's. The emulated one is only used in
+// place of others, unless it was asked for.
 func (sv *supervisor) wants(d driver) bool {
 	if sv.initial.camera == "auto" || sv.initial.device() != "" {
 		return d.devices != nil
@@ -118,7 +118,7 @@ func (sv *supervisor) wants(d driver) bool {
 	return sv.initial.camera == d.name
 }
 
-// updateDevices notes which devices there are, and forgets doubts about others.
+// updateDevices notes which devices there are, and forgets the failures of others.
 func (sv *supervisor) updateDevices() {
 	sv.devices = sv.listDevices()
 	for device := range sv.failures {
@@ -128,8 +128,8 @@ func (sv *supervisor) updateDevices() {
 	}
 }
 
-// tryEach tries one candidate after the other. The error is the most helpful one,
-// missing among them; it is nil if the search is to begin again.
+// tryEach tries one candidate after the other. It returns the most helpful error, missing
+// among them, or nil if the search must start again.
 func (sv *supervisor) tryEach(ctx context.Context, candidates []candidate, missing error) (*openedCamera, error) {
 	var reason error
 	for i, c := range candidates {
@@ -148,16 +148,16 @@ func (sv *supervisor) tryEach(ctx context.Context, candidates []candidate, missi
 	return nil, sv.moreHelpful(reason, missing)
 }
 
-// isBeyond reports whether c is not to be tried after the candidate before it, which
-// failed for a reason: a camera that is there and does not work is no reason to show
-// one of another driver.
+// isBeyond reports whether c should not be tried after the candidate before it, which failed
+// for a reason. If a camera is there and does not work, that is no reason to show one of
+// another driver.
 func (c candidate) isBeyond(before candidate, reason error) bool {
 	return c.driver.name != before.driver.name && !maybeNoCamera(reason)
 }
 
-// moreHelpful returns the more helpful of two errors: that of a camera, rather than that
-// of something that may be none; and that one only until a camera was there. Of
-// drivers that have no camera the last says it best: it would have most.
+// moreHelpful returns the more helpful of two errors. That of a camera is more helpful than
+// that of a device that may be none, which counts only until a camera was there. Of drivers
+// that have no camera, the last says it best, as it supports the most.
 func (sv *supervisor) moreHelpful(a, b error) error {
 	rank := func(err error) int {
 		switch {
@@ -207,15 +207,15 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 		}
 		return nil, err
 	}
-	if found.at.After(found.settled) { // it was slow to start
+	if found.at.After(found.settled) { // it started slowly
 		found.settled = found.at.Add(c.driver.settle)
 	}
 	delete(sv.failures, c.device)
 	return found, nil
 }
 
-// backOff remembers a device that may be no camera, as its error leaves open. One
-// that was asked for by its name, or has given pictures, is not in doubt.
+// backOff notes a device that failed and may be no camera, so that it is not tried again soon.
+// A device that was asked for by its name, or that has given pictures, is a camera.
 func (sv *supervisor) backOff(c candidate, err error) {
 	want, _ := sv.wanted()
 	if maybeNoCamera(err) && c.device != "" && c.device != want.device() && c.device != want.last.Device {
@@ -223,8 +223,8 @@ func (sv *supervisor) backOff(c candidate, err error) {
 	}
 }
 
-// untilInterrupted returns a context that ends when there is a reason to begin
-// the search again.
+// untilInterrupted returns a context that ends when there is a reason to start the search
+// again.
 func (sv *supervisor) untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
@@ -242,15 +242,15 @@ func (sv *supervisor) untilInterrupted(ctx context.Context) (context.Context, co
 	}
 }
 
-// interrupted reports whether a device came or went, nobody watches any more, or
-// something else is wanted than when the search began.
+// interrupted reports whether a device came or went, nobody watches any more, or the wanted
+// settings have changed since the search began.
 func (sv *supervisor) interrupted() bool {
 	return sv.devicesChanged() || sv.searchGeneration != sv.currentGeneration() || sv.idle > 0 && sv.stream.idleTime() > sv.idle
 }
 
-// waitRetry waits before the next round: for retryInterval, or until there is a reason not
-// to wait. It reports whether to give up, because nobody watches. Real cameras
-// that are not there do not come without a sign, so the emulated one may play.
+// waitRetry waits before the next round: for retryInterval, or until there is a reason not to
+// wait. It reports whether to give up because nobody watches. While the emulated camera
+// plays, it waits longer: the list of devices shows when a real one comes.
 func (sv *supervisor) waitRetry(ctx context.Context, emulated bool) (giveUp bool) {
 	pause, patience := retryInterval, time.Duration(0)
 	if emulated {
@@ -270,14 +270,12 @@ func (sv *supervisor) waitRetry(ctx context.Context, emulated bool) (giveUp bool
 	return false
 }
 
-// mayEmulate reports whether the emulated camera is to be shown while err is what
-// is known of real ones.
+// mayEmulate reports whether to show the emulated camera, after real ones failed with err.
 func (sv *supervisor) mayEmulate(err error) bool {
 	return sv.initial.camera == "auto" && !sv.hadCamera && maybeNoCamera(err)
 }
 
-// startEmulated shows the emulated camera until it is stopped. Why no real one is
-// shown goes into the log.
+// startEmulated shows the emulated camera until it is stopped, and logs why no real one is shown.
 func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
@@ -292,8 +290,7 @@ func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()
 	}
 }
 
-// playEmulated shows the emulated camera until ctx ends, or something else is
-// wanted of it.
+// playEmulated shows the emulated camera until ctx ends, or the wanted settings change.
 func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 	want, change := sv.wanted()
 	cam := newEmulatedCamera(want.fps)
@@ -321,8 +318,8 @@ func (sv *supervisor) logEmulated(cam camera, why error) {
 	sv.logChange(line + ", one that is plugged in takes over")
 }
 
-// revert gives up a change by a viewer that the camera did not take, as err says,
-// and reports whether there was one: to what worked before.
+// revert goes back to the settings that worked, if the camera failed with err after a viewer
+// had changed them. It reports whether that was so.
 func (sv *supervisor) revert(err error) bool {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()

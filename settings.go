@@ -14,11 +14,11 @@ import (
 	"strings"
 )
 
-// maxChange is more than any change takes, in bytes.
+// maxChange is more than any change needs, in bytes.
 const maxChange = 16 << 10
 
-// A settingsChange is what a viewer wants to be different, for all viewers: there is one
-// camera. What is nil stays as it is.
+// A settingsChange is a change that a viewer asks for. It is made for all viewers, since there is
+// one camera. Fields that are nil stay as they are.
 type settingsChange struct {
 	Size     *string        `json:"size"`
 	FPS      *float64       `json:"fps"`
@@ -40,8 +40,8 @@ func (v *server) serveSettings(w http.ResponseWriter, r *http.Request) {
 	sendJSON(w, v.supervisor.settings())
 }
 
-// changeSettings makes a change and answers as serveSettings does, or else says
-// what is wrong with it; then nothing has changed.
+// changeSettings makes a change and answers as serveSettings does, or says what is wrong
+// with it and changes nothing.
 func (v *server) changeSettings(w http.ResponseWriter, r *http.Request) {
 	if isCrossOrigin(r) {
 		http.Error(w, "only porthole's own page and programs that are no browsers may change settings", http.StatusForbidden)
@@ -170,8 +170,8 @@ func (c *settingsChange) controlSettings() ([]controlSetting, error) {
 	return set, nil
 }
 
-// settings returns what is set, and what could be. While the camera is closed
-// that is as it was when it was open last.
+// settings returns the settings, and what they could be. While the camera is closed they are
+// those of the last time that it was open.
 func (sv *supervisor) settings() settingsState {
 	sv.cameraMu.Lock()
 	defer sv.cameraMu.Unlock()
@@ -239,7 +239,8 @@ func (sv *supervisor) apply(c settingsChange) error {
 	return nil
 }
 
-// install has the camera be as wanted: at once, if it must be opened anew for that.
+// install makes settings the wanted ones. If the camera must be opened again for them, that
+// happens at once.
 func (sv *supervisor) install(want settings) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
@@ -253,8 +254,8 @@ func (sv *supervisor) install(want settings) {
 	}
 }
 
-// defaults lists what is to be set for the camera to be as it came: numbers first,
-// which an automatic mode would take over.
+// defaults lists the settings that make the camera as it was by default. Numbers come first,
+// before an automatic mode takes them over.
 func (sv *supervisor) defaults() []controlSetting {
 	var numbers, modes []controlSetting
 	for _, d := range sv.choices.Controls {

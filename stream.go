@@ -10,23 +10,23 @@ import (
 )
 
 const (
-	// maxFree is how many frames that nobody holds are kept for reuse. A
-	// stream without stalled clients needs three: newest, next, on its way.
-	// There are never more than these, the newest, one that is being filled
-	// and one for each client that took a part of it.
+	// maxFree is the number of frames that are kept for reuse while nobody holds them. A
+	// stream without stalled clients needs three: the newest, the next, and one that is
+	// being sent. There are never more frames than these, the newest, one that is being
+	// filled, and one for each client that took a part of it.
 	maxFree = 8
 
-	// Chromium and WebKit paint a picture when the header of the next one
-	// arrives. So the last picture goes out again when no new one followed
-	// it soon, and then once a second, which also keeps proxies from giving up.
+	// Chromium and WebKit paint a picture when the header of the next one arrives. So the
+	// stream sends the last picture again if no new one follows it soon, and then once a
+	// second, which also keeps proxies from giving up.
 	repeatSoon  = 250 * time.Millisecond
 	repeatLater = time.Second
 )
 
-// A stream brings a camera's frames to everyone who watches.
+// A stream sends a camera's frames to all viewers.
 //
-// There is one newest frame, and clients take it when they are ready for one:
-// a slow client skips frames and never delays the camera or anyone else.
+// There is one newest frame, and clients take it when they are ready for one. A slow client
+// skips frames and never delays the camera or other clients.
 type stream struct {
 	latest atomic.Pointer[frame] // the newest, nil without one
 	clock  atomic.Uint32         // microseconds, as of the last publication
@@ -35,8 +35,8 @@ type stream struct {
 	maxViewers int       // viewers at a time
 	sockets    socketCalls
 
-	// mu is written by whoever publishes, joins or leaves, and only read
-	// locked by those who wait: N woken clients do not queue for it.
+	// Those who publish, join or leave lock mu. Those who wait only lock it for reading, so
+	// that N clients that were woken do not queue for it.
 	mu           sync.RWMutex
 	cond         sync.Cond     // L is mu.RLocker(): a publication, or a viewer more or less
 	seq          uint32        // counts publications: repeats too, and the end
@@ -130,14 +130,14 @@ func (s *stream) publish(f *frame, jpeg []byte, at time.Time) {
 	}
 }
 
-// repeat publishes the newest frame again, and without one just wakes the
+// repeat publishes the newest frame again when that is due, and without one just wakes the
 // clients, until ctx ends. It sleeps while nobody watches.
 func (s *stream) repeat(ctx context.Context) {
 	defer context.AfterFunc(ctx, s.wake)()
 	timer := time.NewTimer(repeatSoon)
 	defer timer.Stop()
 	for s.waitViewer(ctx) {
-		// A new frame moves repeatAt without a word, so look often enough.
+		// A new frame moves repeatAt and wakes nobody here, so look often enough.
 		timer.Reset(min(s.repeatIfDue(), repeatSoon))
 		select {
 		case <-timer.C:
@@ -174,14 +174,14 @@ func (s *stream) wakeClients() {
 	s.cond.Broadcast()
 }
 
-// updateClock sets the clock that clients go by: to ask the system for the time is a
-// system call on ARMv6, too dear for each client and frame. mu is held.
+// updateClock sets the clock that clients use. Asking the system for the time is a
+// system call on ARMv6, too expensive for each client and frame. mu is held.
 func (s *stream) updateClock(now time.Time) {
 	s.clock.Store(uint32(now.Sub(s.start).Microseconds()))
 }
 
-// newest returns the newest frame, held for the caller, or nil. No lock: a
-// frame that gets away between the look and the hold has a successor.
+// newest returns the newest frame, acquired for the caller, or nil. It needs no lock: a
+// frame that is released between Load and acquire has a successor.
 func (s *stream) newest() *frame {
 	for {
 		f := s.latest.Load()
@@ -199,7 +199,7 @@ func (s *stream) lastInterval() time.Duration {
 	return s.interval
 }
 
-// dropLatest drops the newest frame: it would be old news for the next viewer.
+// dropLatest drops the newest frame, which would be too old for the next viewer.
 func (s *stream) dropLatest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,15 +260,16 @@ func (s *stream) idleTime() time.Duration {
 	return time.Since(s.idleSince)
 }
 
-// wake lets everyone who waits look again. It takes the lock so as not to
-// slip in between a look and the wait after it.
+// wake makes all who wait check again. It takes the lock, so that it cannot happen between
+// a check and the wait after it.
 func (s *stream) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cond.Broadcast()
 }
 
-// addViewer counts a viewer in: false when the house is full or closed.
+// addViewer counts a viewer in. It is false if there are maxViewers already, or the stream
+// is closed.
 func (s *stream) addViewer() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,8 +296,8 @@ func (s *stream) removeViewer() {
 	s.idleSince = time.Now()
 }
 
-// close ends every client, each after the frame it is being sent if that
-// takes no longer than grace.
+// close ends every client, each after the frame that it is being sent if that takes no
+// longer than grace.
 func (s *stream) close(grace time.Duration) {
 	s.mu.Lock()
 	s.closed = true
@@ -349,16 +350,15 @@ func (s *stream) state() streamState {
 	return st
 }
 
-// A broadcaster takes each new frame round to its share of the clients: those whose
-// sockets take it without waiting, which is nearly always so. A client whose
-// socket is full is given back to its own goroutine, which waits for it, and
-// returns to the broadcaster when it has caught up.
+// A broadcaster sends each new frame to its share of the clients: those whose sockets take
+// it without waiting, which is nearly always so. A client whose socket is full goes back to
+// its own goroutine, which waits for the socket, and returns to the broadcaster when it has
+// caught up.
 //
-// It saves one wake-up and switch of a goroutine for each client and frame. To
-// bring a frame to 40 clients whose sockets cost nothing takes 82 us on an
-// emulated Pi Zero, and 368 us without broadcasters (BenchmarkRound). A stream has as
-// many broadcasters as the program may use cores, and each of them runs while it has
-// clients.
+// This saves one wake-up and switch of a goroutine for each client and frame. Sending a
+// frame to 40 clients whose sockets cost nothing takes 82 us on an emulated Pi Zero, and
+// 368 us without broadcasters (BenchmarkRound). A stream has as many broadcasters as the
+// program may use cores, and each of them runs while it has clients.
 type broadcaster struct {
 	stream   *stream
 	seq      uint32 // of the publication it went round with last

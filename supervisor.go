@@ -18,22 +18,22 @@ import (
 var lostPicture []byte
 
 const (
-	// A camera that could not be opened is tried again this soon, and at
-	// once when a device comes or goes. That costs next to nothing, and a
-	// camera that has stalled or is in use may be free at any time.
+	// retryInterval is the time until a camera that could not be opened is tried again,
+	// unless a device comes or goes before. A try costs next to nothing, and a camera that
+	// has stalled or is in use may be free at any time.
 	retryInterval = time.Second
 
-	// devicePollInterval is how often the list of devices is looked at by someone
-	// who waits for a camera.
+	// devicePollInterval is how often the list of devices is read while the search waits for
+	// a camera.
 	devicePollInterval = 500 * time.Millisecond
 
-	// maxSeenLines is how many lines that cameras say are logged. Most are said
-	// at each start, and the same again.
+	// maxSeenLines is how many different lines from cameras are logged. Most come again at
+	// each start.
 	maxSeenLines = 100
 )
 
-// stallAfter is how long a camera may go without a good picture: slow ones
-// get five of their intervals.
+// stallAfter returns how long a camera may go without a good picture: five of its intervals,
+// and two seconds at least.
 func stallAfter(interval time.Duration) time.Duration {
 	return max(2*time.Second, 5*interval)
 }
@@ -47,9 +47,9 @@ func interval(fps float64) time.Duration {
 	return time.Duration(min(1/fps, 3600) * float64(time.Second))
 }
 
-// A supervisor holds a camera open while somebody watches, and brings it back
-// when it was lost. What can be opened is not yet a camera; a camera is what has
-// given a picture: see search.go.
+// A supervisor keeps a camera open while somebody watches, and opens it again after it was
+// lost. A device that can be opened is not yet a camera: it must give a picture. See
+// search.go.
 type supervisor struct {
 	stream  *stream
 	drivers []driver      // sorted by rank
@@ -80,11 +80,11 @@ type supervisor struct {
 	choices  choices      // as of the last one that was
 }
 
-// cameraStatus is how the camera is.
+// cameraStatus tells how the camera is.
 type cameraStatus struct {
 	cameraInfo
 	Mode    string `json:"mode"`             // one of those below
-	Reason  string `json:"reason,omitempty"` // why it is lost, or was when last seen
+	Reason  string `json:"reason,omitempty"` // why it is lost, or was lost before it was released
 	Damaged uint32 `json:"frames_damaged"`   // pictures that came and were dropped
 	Opened  uint32 `json:"times_opened"`
 }
@@ -103,7 +103,7 @@ func newSupervisor(s *stream, drivers []driver, want settings, idle time.Duratio
 	}
 }
 
-// run keeps the camera until ctx ends.
+// run supervises the camera until ctx ends.
 func (sv *supervisor) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, sv.stream.wake)()
 	if sv.idle > 0 {
@@ -127,7 +127,7 @@ func (sv *supervisor) run(ctx context.Context) {
 	}
 }
 
-// probe opens the camera and closes it again, to tell at the start what there is.
+// probe opens the camera and closes it again, to log at the start what there is.
 func (sv *supervisor) probe() {
 	likely, _, missing := sv.candidates()
 	want, change := sv.wanted()
@@ -155,7 +155,7 @@ func (sv *supervisor) probe() {
 	sv.updateStatus(func(s *cameraStatus) { s.Reason = why.Error() })
 }
 
-// report notes what a camera is and can do, and closes it.
+// report notes what a camera is and what it can do, and closes it.
 func (sv *supervisor) report(cam camera, change uint32) {
 	sv.updateStatus(func(s *cameraStatus) {
 		s.cameraInfo = cam.Info()
@@ -167,13 +167,13 @@ func (sv *supervisor) report(cam camera, change uint32) {
 	cam.Close()
 }
 
-// capture publishes the frames of a camera that was found, and closes it. It returns
-// nil when nobody watches any more, and when it is to be opened anew.
+// capture publishes the frames of a camera that was found, until it fails, and closes it. It
+// returns nil when nobody watches any more, and when the camera must be opened again.
 func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	defer func() {
 		sv.detach()
 		found.Close()
-		debug.FreeOSMemory() // what it needed, nobody else may need for long
+		debug.FreeOSMemory() // nothing else may need its memory for long
 	}()
 	for first := true; ; first = false {
 		found.frame.settled = !found.at.Before(found.settled)
@@ -195,7 +195,7 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	}
 }
 
-// noteFound notes a camera that gives pictures: it is what is meant from now on.
+// noteFound notes a camera that gives pictures. It is preferred from now on.
 func (sv *supervisor) noteFound(found *openedCamera) {
 	real := found.driver.devices != nil
 	info := found.Info()
@@ -227,8 +227,8 @@ func (sv *supervisor) setLive(cam camera, change uint32) {
 	sv.attach(cam)
 }
 
-// checkTwin notes whether there is another camera with the same name. Then one
-// that comes under another number may be either.
+// checkTwin notes whether there is another camera with the same name. Then a camera that comes
+// back under another number may be either.
 func (sv *supervisor) checkTwin(d driver) {
 	if d.hasTwin == nil || sv.initial.device() == "" {
 		return
@@ -240,10 +240,10 @@ func (sv *supervisor) checkTwin(d driver) {
 	sv.want.twin = sv.want.twin || twin
 }
 
-// minDamaged is how many damaged pictures in a row are more than bad luck.
+// minDamaged is how many damaged pictures in a row must come before the camera is given up.
 const minDamaged = 5
 
-// captureFrame returns the camera's next good picture, for a frame to be published with.
+// captureFrame returns the camera's next good picture, and the frame to publish it with.
 func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, jpeg []byte, at time.Time, err error) {
 	var since time.Time // when the first damaged one came
 	for damaged := 1; ; damaged++ {
@@ -267,7 +267,7 @@ func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, j
 	}
 }
 
-// attach has viewers change what the camera lets be changed.
+// attach lets viewers change the settings of a camera.
 func (sv *supervisor) attach(cam camera) {
 	sv.cameraMu.Lock()
 	defer sv.cameraMu.Unlock()
@@ -275,7 +275,7 @@ func (sv *supervisor) attach(cam camera) {
 	sv.refreshChoices()
 }
 
-// detach ends that, before the camera is closed.
+// detach ends that before the camera is closed.
 func (sv *supervisor) detach() {
 	sv.cameraMu.Lock()
 	defer sv.cameraMu.Unlock()
@@ -316,7 +316,7 @@ func (sv *supervisor) listDevices() []string {
 	return all
 }
 
-// logChange logs a line, if it says something new.
+// logChange logs a line, unless it is the same as the last.
 func (sv *supervisor) logChange(line string) {
 	if line != sv.lastLine {
 		sv.lastLine = line
@@ -324,8 +324,7 @@ func (sv *supervisor) logChange(line string) {
 	}
 }
 
-// logOnce logs a line that the camera said, unless it was said before or there were
-// too many.
+// logOnce logs a line from a camera, unless it was logged before or there were too many.
 func (sv *supervisor) logOnce(line string) {
 	if sv.isNew(line) {
 		sv.log.Print(line)
@@ -342,15 +341,14 @@ func (sv *supervisor) isNew(line string) bool {
 	return true
 }
 
-// wanted returns what the camera is to be like, and the number of changes that led
-// to it.
+// wanted returns the settings that the camera should have, and their generation.
 func (sv *supervisor) wanted() (want settings, change uint32) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	return sv.want, sv.generation
 }
 
-// currentGeneration returns how often what is wanted has changed.
+// currentGeneration returns the generation of the wanted settings.
 func (sv *supervisor) currentGeneration() uint32 {
 	_, change := sv.wanted()
 	return change

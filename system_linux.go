@@ -9,11 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxUnsent is how much may lie in a socket without having been sent before
-// the next frame is chosen for it, in bytes. Everything in there grows old, and
-// what is on its way keeps the link busy meanwhile: with less, no fewer frames
-// come through, and they take no more of the processor. Median age of those that
-// come through 2 Mbit/s somewhere on their way (BenchmarkSlowLink without isQueued,
+// maxUnsent is how many bytes of a socket may be unsent when the next frame is chosen for it.
+// Those bytes grow old, and the bytes on their way keep the link busy meanwhile. With a
+// smaller value, no fewer frames come through, and they cost no more CPU. Median age of
+// frames that come through 2 Mbit/s somewhere on their way (BenchmarkSlowLink without isQueued,
 // and with bbr for congestion control): 340 ms without this, 205 ms with 8 KiB,
 // 190 ms with 512 bytes; with cubic, 215 ms and 199 ms.
 const maxUnsent = 512
@@ -29,10 +28,10 @@ func init() {
 	thisHost.dropUnusedPages = dropProgramPages
 }
 
-// sendWithoutWaiting is send(2) without waiting. MSG_EOR has the next call start a
-// packet of its own: limitUnsent counts when one is started, and the kernel
-// would fill up the last one, to 64 KB, no matter how much is unsent. As the call
-// never waits, Go's scheduler need not hear of it: see isQuick.
+// sendWithoutWaiting is send(2) without waiting. With MSG_EOR, the next call starts a packet
+// of its own. The limit of limitUnsent applies when a packet is started, and the kernel would
+// otherwise fill up the last one, to 64 KB, however much is unsent. The call never waits, so
+// Go's scheduler need not know of it: see neverWaits in package v4l2.
 func sendWithoutWaiting(fd uintptr, b []byte) (int, error) {
 	const flags = unix.MSG_DONTWAIT | unix.MSG_EOR | unix.MSG_NOSIGNAL
 	for {
@@ -57,26 +56,25 @@ func limitUnsent(fd uintptr) {
 }
 
 // limitSilence sets TCP_USER_TIMEOUT (tcp(7)): the kernel gives up a
-// connection whose other end has not confirmed what it was sent for so long, and
-// not after a quarter of an hour. Write deadlines do not notice an end that is
-// gone without a word, as long as all fits into the socket's buffer.
+// connection whose other end has not acknowledged data for that long, instead of after a
+// quarter of an hour. Write deadlines do not notice an end that has just vanished while
+// everything fits into the socket's buffer.
 func limitSilence(fd uintptr) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(clientTimeout.Milliseconds()))
 }
 
-// isHungUp asks with poll(2). Of a unix socket the kernel knows at once that its
-// other end is closed and has not only shut down its sending side, of a TCP connection
-// when it was reset, in answer to something that was sent.
+// isHungUp asks with poll(2). The kernel knows that the other end of a unix socket is closed, and
+// has not only shut down its sending side, at once. Of a TCP connection it knows after a
+// reset, in answer to something that was sent.
 func isHungUp(fd uintptr) bool {
 	all := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR always count
 	n, err := unix.Poll(all, 0)
 	return err == nil && n > 0 && all[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
-// maxQueued is how much of what a socket has sent may be in the queue of a network
-// device before the device's link is what the socket waits for: two full packets of
-// an Ethernet or WiFi, as the kernel counts them, in bytes. They keep the link busy
-// until the next frame is chosen.
+// maxQueued is how many bytes of a socket may be in the queue of a network device before the
+// socket counts as waiting for the device's link: two full packets of an Ethernet or WiFi, as
+// the kernel counts them. They keep the link busy until the next frame is chosen.
 const maxQueued = 5000
 
 // isQueued asks for SK_MEMINFO_WMEM_ALLOC (SO_MEMINFO in socket(7), sock_diag(7)):
@@ -89,10 +87,9 @@ func isQueued(fd uintptr) bool {
 	return errno == 0 && info[unix.SK_MEMINFO_WMEM_ALLOC] > maxQueued
 }
 
-// dropProgramPages takes the pages of the program itself out of memory. They
-// come back from the page cache as they are needed, which is fewer than the
-// start took: 8.4 and not 9.2 MB are resident on an emulated Pi Zero with 40
-// clients (.ci/pizero).
+// dropProgramPages takes the pages of the program itself out of memory. Those that are needed come
+// back from the page cache, and they are fewer than the start needed: 8.4 MB and not 9.2 are
+// resident on an emulated Pi Zero with 40 clients (.ci/pizero).
 func dropProgramPages() {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -106,7 +103,7 @@ func dropProgramPages() {
 		var start, end, offset uintptr
 		var access, device, inode, name string
 		fmt.Sscanf(string(line), "%x-%x %s %x %s %s %s", &start, &end, &access, &offset, &device, &inode, &name)
-		// Writable pages would be lost, these are as they are in the file.
+		// Writable pages would be lost. These are the same as in the file.
 		if name == program && (access == "r-xp" || access == "r--p") {
 			unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED)
 		}

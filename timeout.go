@@ -16,48 +16,47 @@ const (
 	// clientTimeout is how long a client may take nothing before it is dropped.
 	clientTimeout = 10 * time.Second
 
-	// minClientRate is what a client must take to be no stalled one, bytes per second:
-	// 64 kbit/s. A frame of 28 KB takes 3 s then. Nobody watches at less, and it would
-	// keep a large frame in memory for long. It can't be much less, either: a socket
-	// takes up to 64 KB at once, and that has to be seen within patience.
+	// minClientRate is what a client must take, or else it counts as stalled, in bytes per
+	// second: 64 kbit/s. A frame of 28 KB takes 3 s then. Nobody watches at less, and a
+	// slower client would keep a large frame in memory for long. It cannot be much less:
+	// a socket takes up to 64 KB at once, which must show within clientTimeout.
 	minClientRate = 8 << 10
 
-	// checkInterval is how often is looked what a client takes whose frame is stuck, and
-	// firstCheck when that begins. It is later than extend comes again, once a second
-	// and with the next frame, so that no timer goes off for a client that takes all:
-	// that would cost a Pi Zero 1 us for each frame.
+	// A client that does not take its frame is checked each checkInterval, after
+	// firstCheck. resetTimeout comes sooner than that, once a second and with the next
+	// frame, so that no timer goes off for a client that takes every frame: that would
+	// cost a Pi Zero 1 us for each.
 	checkInterval = time.Second
 	firstCheck    = 3 * time.Second
 
-	// maxInput is how much a client may say after its request, in bytes. It should be
-	// silent, and to listen takes time.
+	// maxInput is how much a client may send after its request, in bytes. It should send
+	// nothing, and reading takes time.
 	maxInput = 16 << 10
 
-	// A client that has shut down its sending side gets a heartbeat at the first
-	// publication after so long, to see whether it is still there; microseconds.
+	// heartbeatSpacing is the least time between the heartbeats for a client that has shut
+	// down its sending side, in microseconds. They find out whether it is still there.
 	heartbeatSpacing = 500_000
 )
 
-// heartbeat means nothing: one more line in the header of the part that comes next.
+// heartbeat is one more line in the header of the next part. It means nothing.
 var heartbeat = []byte("X-Heartbeat: 1\r\n")
 
 // What a client's state can be.
 const (
 	stateOpen       uint32 = iota
-	stateHalfClosed        // it has shut down its sending side, or hung up: that looks the same
+	stateHalfClosed        // it has shut down its sending side, or hung up, which looks the same
 	stateGone              // it hung up, or is to go
 )
 
-// watchHangup waits for the client to hang up. It has nothing else to say. One that only
-// shuts down its sending side, as BusyBox's nc does, still wants the stream (RFC
-// 9112, section 9.6). TCP has the same sign for both, and more comes only when
-// something is sent: see sendHeartbeat.
+// watchHangup waits until the client hangs up: it has nothing else to send. One that only
+// shuts down its sending side, as BusyBox's nc does, still wants the stream (RFC 9112,
+// section 9.6). TCP has the same sign for both until something is sent: see sendHeartbeat.
 func (c *client) watchHangup() {
 	var b [64]byte
 	for said := 0; said < maxInput; {
 		n, err := c.conn.Read(b[:])
 		if said += n; errors.Is(err, io.EOF) {
-			c.heartbeat = c.stream.clock.Load() // due now; from here on it is its sender's
+			c.heartbeat = c.stream.clock.Load() // due now; from here on it belongs to the goroutine that sends
 			c.state.CompareAndSwap(stateOpen, stateHalfClosed)
 			c.stream.wakeClients()
 			for !c.isGone() && !c.stream.sockets.hasHungUp(c.conn) {
@@ -79,12 +78,13 @@ func (c *client) isGone() bool {
 	return c.state.Load() == stateGone
 }
 
-// heartbeatDue reports whether the client is to be asked whether it is there.
+// heartbeatDue reports whether the client is due for a heartbeat.
 func (c *client) heartbeatDue() bool {
 	return c.state.Load() == stateHalfClosed && int32(c.stream.clock.Load()-c.heartbeat) >= 0
 }
 
-// sendHeartbeat sends one if it is due. Who is gone objects to it, which listen sees.
+// sendHeartbeat sends one if it is due. If the client is gone, its system answers with a
+// reset, which watchHangup sees.
 func (c *client) sendHeartbeat() error {
 	if c.raw == nil || !c.heartbeatDue() {
 		return nil
@@ -93,15 +93,14 @@ func (c *client) sendHeartbeat() error {
 	n, err := c.stream.sockets.send(c.fd, heartbeat)
 	switch {
 	case err == syscall.EAGAIN:
-		return nil // it is busy with what came before
+		return nil // it has yet to take an earlier frame
 	case err == nil && n < len(heartbeat):
-		return io.ErrShortWrite // what comes next would be a part of it
+		return io.ErrShortWrite // the next part would follow half of it
 	}
 	return err
 }
 
-// retryWrite has write go on when it runs out of time, as long as the client takes
-// enough.
+// retryWrite calls write again when it runs out of time, as long as the client takes enough.
 func (c *client) retryWrite(write func() error) error {
 	for {
 		err := write()
@@ -111,17 +110,17 @@ func (c *client) retryWrite(write func() error) error {
 	}
 }
 
-// resetTimeout gives the client all its patience: once a second and not per frame, since
-// a timer has to be set anew for it.
+// resetTimeout gives the client the whole clientTimeout. It is called once a second and not
+// per frame, because it sets a timer.
 func (c *client) resetTimeout() {
 	now := time.Now()
 	c.giveUpAt, c.seenBytes = now.Add(clientTimeout), c.bytes
 	c.setDeadline(now.Add(firstCheck))
 }
 
-// renewTimeout gives the client more time for the frame that it is being sent, as much
-// as minClientRate allows for what it took since it was looked last. It is false when
-// there is none left, or the stream is closed.
+// renewTimeout gives the client more time for its frame: as much as minClientRate allows for
+// the bytes that it took since the last check. It is false if no time is left, or the stream
+// is closed.
 func (c *client) renewTimeout() bool {
 	now := time.Now()
 	earned := time.Duration(c.bytes-c.seenBytes) * time.Second / minClientRate
@@ -132,9 +131,8 @@ func (c *client) renewTimeout() bool {
 	return now.Before(c.giveUpAt) && c.setDeadline(now.Add(checkInterval))
 }
 
-// setDeadline sets when a write is interrupted to look what the client takes, which is
-// no later than giveUp. It is false when the stream was closed, which has set the last
-// deadline.
+// setDeadline sets when a write is interrupted to check the client, at giveUpAt at the latest.
+// It is false if the stream was closed, which has set the last deadline.
 func (c *client) setDeadline(next time.Time) bool {
 	c.stream.mu.RLock()
 	defer c.stream.mu.RUnlock()
@@ -149,22 +147,22 @@ func (c *client) setDeadline(next time.Time) bool {
 }
 
 const (
-	// maxChunk is how much of an answer a client has to take within patience, in bytes:
-	// half of what minClientRate allows, since sockets take it in lumps.
+	// maxChunk is how much of a response a client has to take within clientTimeout, in
+	// bytes: half of what minClientRate allows, since sockets take it in lumps.
 	maxChunk = minClientRate * int(clientTimeout/time.Second) / 2
 
-	// A client that has shut down its sending side is sent something each time after
-	// the first of these, and is to have objected, if it is gone, after the second.
+	// A client that has shut down its sending side gets a probe after probeAfter. If it is
+	// gone, its system has answered with a reset after probeTimeout.
 	probeAfter   = 1500 * time.Millisecond
 	probeTimeout = 400 * time.Millisecond
 )
 
-// extendDeadline gives a client patience for what is written next.
+// extendDeadline gives a client clientTimeout for the next write.
 func extendDeadline(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientTimeout))
 }
 
-// sendBody writes b, however long that takes, as long as the client takes enough of it.
+// sendBody writes b, however long that takes, while the client takes enough of it.
 func sendBody(w http.ResponseWriter, b []byte) error {
 	for piece := range slices.Chunk(b, maxChunk) {
 		extendDeadline(w)
@@ -185,7 +183,8 @@ type connection struct {
 
 type connectionKey struct{}
 
-// acceptConn prepares a connection that was accepted, and has its requests know it.
+// acceptConn prepares a connection that was accepted, and puts it into the context of its
+// requests.
 func (s socketCalls) acceptConn(ctx context.Context, conn net.Conn) context.Context {
 	if tcp, ok := conn.(*net.TCPConn); ok && s.limitSilence != nil {
 		if raw, err := tcp.SyscallConn(); err == nil {
@@ -195,8 +194,8 @@ func (s socketCalls) acceptConn(ctx context.Context, conn net.Conn) context.Cont
 	return context.WithValue(ctx, connectionKey{}, &connection{conn, ctx, s})
 }
 
-// hasHungUp reports whether it is known that the other end of conn, which sends nothing
-// any more, is closed. Where that can't be asked, it is taken for closed.
+// hasHungUp reports whether it is known that the other end of conn, which sends nothing any
+// more, is closed. It is true if the system does not tell.
 func (s socketCalls) hasHungUp(conn net.Conn) bool {
 	sc, ok := conn.(syscall.Conn)
 	if !ok || s.isHungUp == nil {
@@ -242,7 +241,7 @@ func untilHangup(r *http.Request, probe func() error) (ctx context.Context, end 
 	}
 }
 
-// sleep sleeps for so long. It is false if ctx ended sooner.
+// sleep sleeps for a time. It is false if ctx ended sooner.
 func sleep(ctx context.Context, long time.Duration) bool {
 	select {
 	case <-time.After(long):
