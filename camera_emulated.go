@@ -22,8 +22,8 @@ func init() {
 	register(driver{name: "emulated", rank: 100, open: openEmulated})
 }
 
-// emulatedCamera plays three pictures in turn, one a second unless a rate was
-// asked for. It runs anywhere, and has nothing that could fail.
+// emulatedCamera plays three pictures in turn, one a second unless a rate was asked for. It
+// runs anywhere and cannot fail.
 type emulatedCamera struct {
 	pictures [3][]byte
 	n        int // pictures captured
@@ -31,8 +31,8 @@ type emulatedCamera struct {
 	ticker   *time.Ticker
 }
 
-// openEmulated opens the emulated camera. What is to be set is meant for a real
-// one, if this only stands in for it.
+// openEmulated opens the emulated camera. If it only plays in place of a real one, controls to
+// set are meant for that.
 func openEmulated(_ string, want settings) (camera, error) {
 	if want.camera == "emulated" && len(want.set) > 0 {
 		return nil, fmt.Errorf("-set %v: the emulated camera has no controls", want.set[0])

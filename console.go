@@ -25,25 +25,23 @@ func init() {
 }
 
 const (
-	// keys says what there are.
+	// keys lists the keys.
 	keys = "keys: q: quit, s: save a snapshot here, ?: help"
 
-	// maxPending is how much of the log waits while the terminal takes none, in
-	// bytes, roughly. What comes then is lost.
+	// maxPending is about how many bytes of the log wait while the terminal takes none.
+	// Lines after that are lost.
 	maxPending = 16 << 10
 )
 
-// A console is the terminal that porthole runs at: a line that shows the status,
-// and keys that do something. Log lines go through it, so that they do not mix
-// with that line.
+// A console is the terminal that porthole runs at: a line that shows the status, and keys
+// that do something. Log lines go through it, so that they do not mix with that line.
 //
-// The terminal is shared with the shell. It is ours while our process group is
-// in the foreground, and only then is it written to, read or changed: whoever
-// does that in the background gets stopped. It is as it was when we let go of
-// it, which is before we are stopped or end for whatever reason, with these
-// exceptions: SIGKILL and SIGSTOP, other signals that nobody sends to a server
-// (SIGUSR1), and a panic in a goroutine that does not call release, as those of
-// the clients.
+// The terminal is shared with the shell. It is ours while our process group is in the
+// foreground. Only then does the console write to it, read from it or change it: the kernel
+// stops processes that do that in the background. The console restores the terminal before
+// the program is stopped or ends for whatever reason, except for SIGKILL and SIGSTOP, other
+// signals that nobody sends to a server (SIGUSR1), and a panic in a goroutine that does not
+// call release, as those of the clients.
 type console struct {
 	server
 	log  *log.Logger
@@ -64,10 +62,10 @@ type console struct {
 	pending     []byte       // what is still to be written
 }
 
-// openConsole starts a console until ctx ends, if there is a terminal to have
-// it at. All three of standard input, output and error have to be that one: a
-// pipe has other programs in it that may use the terminal, and a shell script
-// gives what it starts with & no standard input. The log has to go there, too.
+// openConsole starts a console until ctx ends, if there is a terminal for it. Standard input,
+// output and error must all be that one: other programs of a pipe may use the terminal, and
+// a shell script gives programs that it starts with & no standard input. The log must go
+// there, too.
 func openConsole(ctx context.Context, background *sync.WaitGroup, v server, l *log.Logger, quit func()) (release func()) {
 	for fd := range 3 {
 		// It fails when fd is not the controlling terminal.
@@ -86,7 +84,7 @@ func openConsole(ctx context.Context, background *sync.WaitGroup, v server, l *l
 	return c.release
 }
 
-// run is the console's work, until ctx or a signal ends the program.
+// run runs the console until ctx or a signal ends the program.
 func (c *console) run(ctx context.Context, background *sync.WaitGroup) {
 	// From then on a signal ends the program at once, so release goes first.
 	defer signal.Stop(c.signals)
@@ -117,9 +115,9 @@ func (c *console) run(ctx context.Context, background *sync.WaitGroup) {
 	}
 }
 
-// pollKeys tells when keys are pressed. It only polls: who is blocked in a read
-// when the program is stopped reads on when it is continued, in the background,
-// and is stopped for that. It ends with the program.
+// pollKeys sends when keys are pressed. It only polls. A read that is blocked when the program is
+// stopped would go on when the program is continued in the background, and the kernel would
+// stop it for that. It ends with the program.
 func pollKeys(pressed chan<- struct{}) {
 	for waitReady(0, unix.POLLIN, -1) {
 		pressed <- struct{}{}
@@ -138,7 +136,7 @@ func (c *console) read() []byte {
 	return pressed[:n]
 }
 
-// handleKey does what a key is for.
+// handleKey does what a key stands for.
 func (c *console) handleKey(ctx context.Context, background *sync.WaitGroup, key byte) {
 	switch key {
 	case 'q':
@@ -155,7 +153,7 @@ func (c *console) handleKey(ctx context.Context, background *sync.WaitGroup, key
 	}
 }
 
-// handleSignal does what a signal is for, and reports whether the program ends.
+// handleSignal handles a signal, and reports whether the program ends.
 func (c *console) handleSignal(sig os.Signal) (ends bool) {
 	switch sig {
 	case unix.SIGTSTP:
@@ -171,14 +169,13 @@ func (c *console) handleSignal(sig os.Signal) (ends bool) {
 	case unix.SIGHUP, unix.SIGQUIT:
 		c.release()
 		signal.Stop(c.signals)
-		unix.Kill(unix.Getpid(), sig.(unix.Signal)) // as if we had not been in between
+		unix.Kill(unix.Getpid(), sig.(unix.Signal)) // as without this console
 	}
 	return true
 }
 
-// suspend stops the program until SIGCONT. A process group that includes the
-// leader of its session has no shell that could continue it: then the kernel
-// would not stop it either.
+// suspend stops the program until SIGCONT. A process group that includes the leader of its
+// session has no shell that could continue it, and the kernel would not stop it either.
 func (c *console) suspend() {
 	if session, err := unix.Getsid(0); err != nil || session == unix.Getpgrp() {
 		return
@@ -189,7 +186,7 @@ func (c *console) suspend() {
 	c.mu.Lock()
 	c.restore()
 	c.mu.Unlock()
-	// Not SIGTSTP: once asked for, the runtime keeps it for itself.
+	// Not SIGTSTP: the runtime keeps it for itself once it was asked for it.
 	unix.Kill(unix.Getpid(), unix.SIGSTOP)
 	<-woken
 }
@@ -210,8 +207,8 @@ func (c *console) restore() {
 	if foreground() {
 		waitReady(c.out, unix.POLLOUT, 100) // 256 bytes that keep a serial console busy take 22 ms
 		c.draw("")
-		// Not Term.Restore: it waits until all output has been sent, which
-		// after Ctrl-S on a serial console is never (TCSETSF in tty_ioctl(4)).
+		// Not Term.Restore: that waits until all output has been sent, which after
+		// Ctrl-S on a serial console is never (TCSETSF in tty_ioctl(4)).
 		termios.Tcsetattr(2, termios.TCSANOW, &c.saved)
 	}
 	c.term.Close()
@@ -219,8 +216,8 @@ func (c *console) restore() {
 	c.term, c.active, c.shown, c.columnsUsed = nil, false, "", 0
 }
 
-// refresh takes the terminal if it is ours and shows the status. It reports whether
-// the terminal is ours.
+// refresh takes the terminal if it is ours, and shows the status. It reports whether the
+// terminal is ours.
 func (c *console) refresh() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,8 +235,8 @@ func (c *console) refresh() bool {
 	return true
 }
 
-// acquire has keys come at once and unseen. If we were stopped by SIGSTOP, what
-// the terminal was before is known already. mu is held.
+// acquire sets the terminal to deliver keys at once and not to show them. If SIGSTOP stopped the
+// program, the earlier state of the terminal is known already. mu is held.
 func (c *console) acquire() (err error) {
 	if c.term != nil {
 		err = c.term.SetCbreak()
@@ -261,12 +258,12 @@ func (c *console) acquire() (err error) {
 	return nil
 }
 
-// draw replaces what is shown by line. Spaces and not an escape sequence cover
-// the rest: every terminal knows these. mu is held.
+// draw replaces the status line. Spaces and no escape sequence cover the rest of the old one:
+// every terminal knows these. mu is held.
 //
-// A terminal that became narrower may have made two lines of what is shown, or more.
-// As the cursor was left at the start, it is in the first of them then, and all from
-// there on is erased: ED, which every terminal that can be resized knows.
+// A terminal that became narrower may have broken the old line into two or more. The cursor
+// was left at the start, so it is in the first of them, and ED erases everything from there
+// on. Every terminal that can be resized knows that.
 func (c *console) draw(line string) {
 	if c.columnsUsed > columns() {
 		c.pending = append(c.pending, "\r\x1b[J"...)
@@ -278,9 +275,8 @@ func (c *console) draw(line string) {
 	c.flush()
 }
 
-// Write writes a line of the log, above the status. After Ctrl-S it waits for
-// Ctrl-Q, but nobody else does: the camera and the end of the program write to
-// the log, too.
+// Write writes a line of the log above the status. After Ctrl-S the line waits for Ctrl-Q, but
+// the caller does not: the camera and the end of the program write to the log, too.
 func (c *console) Write(line []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -302,7 +298,7 @@ func (c *console) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// flush writes what the terminal takes. mu is held.
+// flush writes as much as the terminal takes. mu is held.
 func (c *console) flush() {
 	for len(c.pending) > 0 {
 		n, err := unix.Write(c.out, c.pending)
@@ -316,8 +312,8 @@ func (c *console) flush() {
 	}
 }
 
-// updateStatus puts the status into words. What the clients get is reckoned from the
-// frames of each one's last second, and the newest one's size.
+// updateStatus writes the status line's text. What the clients get is computed from the frames
+// of each one's last second, and the size of the newest.
 func (c *console) updateStatus() {
 	var size int
 	if f := c.stream.newest(); f != nil {
@@ -339,7 +335,7 @@ func (c *console) updateStatus() {
 	c.status = text
 }
 
-// snapshot saves the next picture and says where, or why not.
+// snapshot saves the next picture and logs where, or why not.
 func (c *console) snapshot(ctx context.Context) {
 	path, err := c.save(ctx)
 	switch {
@@ -371,8 +367,8 @@ func (c *console) save(ctx context.Context) (string, error) {
 	return writeNew(filepath.Join(dir, f.at.Format("porthole-20060102-150405")), f.jpeg)
 }
 
-// writeNew writes a JPEG to base.jpg, or to base-2.jpg and so on if there is one
-// already. It returns the path.
+// writeNew writes a JPEG to base.jpg, or to base-2.jpg and so on if that exists. It returns the
+// path.
 func writeNew(base string, jpeg []byte) (string, error) {
 	path := base + ".jpg"
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
@@ -396,9 +392,8 @@ func foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// fit makes text fit into a line of the terminal: ASCII, since others may take
-// more columns than one, and no control characters, which a camera's name may
-// have.
+// fit makes text fit into a line of the terminal: only ASCII, since other characters may take
+// several columns, and no control characters.
 func fit(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -409,8 +404,8 @@ func fit(text string) string {
 	return text[:min(len(text), columns())]
 }
 
-// columns returns how many characters go into a line. In the last column of a
-// terminal some go on in the next line. A serial console does not know its size.
+// columns returns how many characters fit into a line. Some terminals go to the next line after
+// the last column, so it is not used. A serial console does not know its size.
 func columns() int {
 	if size, err := unix.IoctlGetWinsize(2, unix.TIOCGWINSZ); err == nil && size.Col > 0 {
 		return int(size.Col) - 1
