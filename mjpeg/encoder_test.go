@@ -136,7 +136,7 @@ func difference(t testing.TB, a, b []uint8) (square float64, most int) {
 // testPictures are pictures of which a part is easy or as hard as can be.
 func testPictures(t testing.TB) map[string]func(x, y, n int) uint8 {
 	t.Helper()
-	f, err := os.Open("testdata/page.jpg")
+	f, err := os.Open("../testdata/page.jpg")
 	if err != nil {
 		t.Fatal(err)
 	}
