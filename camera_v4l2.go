@@ -188,7 +188,7 @@ func openV4L2(k v4l2.Kernel, path string, want settings, formats []v4l2.FourCC) 
 // a format cannot be set any more once there are buffers.
 func (c *v4l2Camera) prepare(want settings) error {
 	steps := []func(want settings) error{
-		c.checkCapability, c.selectInput, c.followSignal, c.setFormat, c.setRate, c.setGiven, c.rereadFormat, c.requestBuffers,
+		c.checkCapability, c.selectInput, c.followSignal, c.setFormat, c.setRate, c.setWantedControls, c.rereadFormat, c.requestBuffers,
 	}
 	for _, step := range steps {
 		if err := step(want); err != nil {

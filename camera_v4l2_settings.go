@@ -309,8 +309,8 @@ type assignment struct {
 	given   controlSetting // as it was asked for
 }
 
-// setGiven sets the controls that were asked for, after it has checked all of them.
-func (c *v4l2Camera) setGiven(want settings) error {
+// setWantedControls sets the controls that were asked for, after it has checked all of them.
+func (c *v4l2Camera) setWantedControls(want settings) error {
 	c.steadyRate = want.fps > 0
 	if len(want.set) > 0 {
 		controls, err := c.controls()

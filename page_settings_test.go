@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// testDrawer has a server in front of porthole that has settings.
-func testDrawer(t *testing.T, b *browser) {
+// testSettingsPanel has a server in front of porthole that has settings.
+func testSettingsPanel(t *testing.T, b *browser) {
 	const (
 		before = `{"sizes": ["640x480", "320x240"], "size": "640x480", "rates": [30, 15], "fps": 30, "quality": 80, "quality_applies": true, "controls": [
 			{"name": "brightness", "label": "Brightness", "type": "int", "min": 0, "max": 255, "step": 1, "default": 128, "value": 140, "inactive": false, "read_only": false},

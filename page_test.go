@@ -32,10 +32,10 @@ var pageTests = []struct {
 	{"pause", testPause},
 	{"server gone", testServerGone},
 	{"silence", testSilence},
-	{"full house", testFullHouse},
+	{"full house", testTooManyViewers},
 	{"behind a proxy", testBehindProxy},
 	{"snapshot", testSnapshotButton},
-	{"settings", testDrawer},
+	{"settings", testSettingsPanel},
 	{"settings of the camera", testRate},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
@@ -278,7 +278,7 @@ func testSilence(t *testing.T, b *browser) {
 	checkQuiet(t, b)
 }
 
-func testFullHouse(t *testing.T, b *browser) {
+func testTooManyViewers(t *testing.T, b *browser) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-max-clients", "1")
 	other := ask(t, "GET", p.url+"/stream")
 	b.open(t, p.url+"/")

@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// knobCamera is a fakeCamera with something to choose.
-type knobCamera struct {
+// adjustableCamera is a fakeCamera with something to choose.
+type adjustableCamera struct {
 	*fakeCamera
 	asked  []settings // at each opening
 	values map[string]int64
 	gain   error // that setting it has
 }
 
-func (c *knobCamera) open(device string, want settings) (camera, error) {
+func (c *adjustableCamera) open(device string, want settings) (camera, error) {
 	c.fakeCamera.mu.Lock()
 	c.asked = append(c.asked, want)
 	c.fakeCamera.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *knobCamera) open(device string, want settings) (camera, error) {
 	return c, nil
 }
 
-func (c *knobCamera) Info() cameraInfo {
+func (c *adjustableCamera) Info() cameraInfo {
 	info := c.fakeCamera.Info()
 	c.fakeCamera.mu.Lock()
 	defer c.fakeCamera.mu.Unlock()
@@ -42,7 +42,7 @@ func (c *knobCamera) Info() cameraInfo {
 	return info
 }
 
-func (c *knobCamera) choices() choices {
+func (c *adjustableCamera) choices() choices {
 	c.fakeCamera.mu.Lock()
 	defer c.fakeCamera.mu.Unlock()
 	return choices{
@@ -55,7 +55,7 @@ func (c *knobCamera) choices() choices {
 	}
 }
 
-func (c *knobCamera) check(set []controlSetting) error {
+func (c *adjustableCamera) check(set []controlSetting) error {
 	for _, s := range set {
 		if n, err := strconv.Atoi(s.value); s.value != "default" && (err != nil || n > 255) || s.name != "brightness" && s.name != "gain" {
 			return fmt.Errorf("%v: must be from 0 to 255", s)
@@ -64,7 +64,7 @@ func (c *knobCamera) check(set []controlSetting) error {
 	return nil
 }
 
-func (c *knobCamera) setControls(set []controlSetting) error {
+func (c *adjustableCamera) setControls(set []controlSetting) error {
 	c.fakeCamera.mu.Lock()
 	defer c.fakeCamera.mu.Unlock()
 	for _, s := range set {
@@ -82,9 +82,9 @@ func (c *knobCamera) setControls(set []controlSetting) error {
 	return nil
 }
 
-// startKnobs runs a supervisor of a knobCamera.
-func startKnobs(t *testing.T) (k *supervisor, c *knobCamera, send func(body string) string) {
-	c = &knobCamera{values: map[string]int64{"brightness": 128, "gain": 1}}
+// startAdjustable runs a supervisor of a knobCamera.
+func startAdjustable(t *testing.T) (k *supervisor, c *adjustableCamera, send func(body string) string) {
+	c = &adjustableCamera{values: map[string]int64{"brightness": 128, "gain": 1}}
 	c.fakeCamera = &fakeCamera{begin: time.Now()}
 	d := c.fakeCamera.driver()
 	d.open = c.open
@@ -124,7 +124,7 @@ func (sv *supervisor) summary() string {
 // later, and a viewer is not disconnected.
 func TestSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, send := startKnobs(t)
+		k, c, send := startAdjustable(t)
 		v := newViewer(t, k.stream, 0)
 		time.Sleep(time.Second)
 		for _, test := range []struct{ body, want string }{
@@ -167,7 +167,7 @@ func TestSettings(t *testing.T) {
 // A change with anything wrong in it changes nothing.
 func TestSettingsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, send := startKnobs(t)
+		k, c, send := startAdjustable(t)
 		newViewer(t, k.stream, 0)
 		time.Sleep(time.Second)
 		c.gain = errors.New("the gain is stuck")
@@ -206,7 +206,7 @@ func TestSettingsWrong(t *testing.T) {
 // What is changed while the camera is released holds for its next opening.
 func TestSettingsWhileReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, c, send := startKnobs(t)
+		k, c, send := startAdjustable(t)
 		newViewer(t, k.stream, 0).conn.Close()
 		time.Sleep(5 * time.Second)
 		if got := k.currentStatus().Mode; got != modeIdle {
