@@ -87,6 +87,7 @@ func startWaiters(t *testing.T) (all []*waiter) {
 
 // Who has only shut down its sending side gets its answer.
 func TestHalfClosed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	all := startWaiters(t)
 	for _, w := range all {
 		closeWrite(t, w.conn)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"mime"
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 		registerBroken()
 		main()
 	default:
+		flag.Set("test.parallel", "4") // they mostly wait
 		status := m.Run()
 		printSkipped()
 		os.Exit(status)
