@@ -21,7 +21,7 @@ import (
 )
 
 func init() {
-	film = func(program string) {
+	playPipe = func(program string) {
 		c := &pipeCamera{argv: []string{program}, stall: time.Minute}
 		for {
 			_, _, err := c.Capture(context.Background(), nil)
@@ -303,7 +303,7 @@ func TestPipeKilledWithUs(t *testing.T) {
 	if err := unix.Mkfifo(dir+"/fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := helper(t, "film", program)
+	cmd := helper(t, "play pipe", program)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

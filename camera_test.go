@@ -153,8 +153,8 @@ func shown(v *viewer) string {
 	return strings.Join(all, ", ")
 }
 
-// At the start the camera is looked at; from then on it is open only while
-// somebody watches, and for the idle time after.
+// At the start the camera is opened for a look. After that it is open only while somebody
+// watches, and for the idle time after.
 func TestCameraOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, c, logged := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
@@ -262,8 +262,8 @@ func TestCameraBusy(t *testing.T) {
 	})
 }
 
-// What a camera has to say is logged, but not again each time it is opened, and
-// not for ever.
+// Lines from a camera are logged, but not again each time it is opened, and not without
+// end.
 func TestCameraTalks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, c, logged := startSupervisor(t, "/dev/video0", "auto", 10*time.Second)
@@ -343,8 +343,7 @@ func TestCameraEmulated(t *testing.T) {
 	})
 }
 
-// Damaged pictures are dropped and counted; a camera that sends no others has
-// to be opened anew.
+// Damaged pictures are dropped and counted. A camera that sends no others is opened again.
 func TestCameraDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, c, logged := startSupervisor(t, "/dev/video0", "/dev/video0", 10*time.Second)

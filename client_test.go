@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A client that comes before the camera has a picture, but not as the first one,
-// waits for it: time would not pass here if it was busy.
+// A client that comes before the camera has a picture waits for it, also if it is not the
+// first. Time would not pass in this test if the client was busy.
 func TestClientBeforeFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startStream(t)
@@ -46,8 +46,8 @@ func TestClientGoesWithoutFrames(t *testing.T) {
 	})
 }
 
-// A client that takes nothing is dropped after its patience is over, and holds
-// one frame at most until then.
+// A client that takes nothing is dropped after clientTimeout, and holds one frame at most
+// until then.
 func TestStuckClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startStream(t)
@@ -116,8 +116,8 @@ func (c slowConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b[:min(len(b), 3000)])
 }
 
-// Frames for clients that the board's link is too slow for leave it one after the
-// other. Who has no such link is not kept waiting.
+// When the board's link is too slow for some clients, their frames leave it one after the
+// other. Clients over another link do not wait.
 func TestSlowClientsTakeTurns(t *testing.T) {
 	if thisHost.sockets.isQueued == nil {
 		skip(t, "this system does not tell what a socket has queued", "run it on Linux")
@@ -229,7 +229,7 @@ func TestBadClients(t *testing.T) {
 	}
 }
 
-// A client that has a part of a frame when the program ends gets the rest of it.
+// A client that has a part of a frame when the program ends gets the rest.
 func TestCloseInsideFrame(t *testing.T) {
 	s, address := serveStream(t, 1)
 	conn, err := watch(address, "/stream")

@@ -85,7 +85,7 @@ func startWaiters(t *testing.T) (all []*waiter) {
 	return all
 }
 
-// Who has only shut down its sending side gets its answer.
+// A client that has only shut down its sending side gets its answer.
 func TestHalfClosed(t *testing.T) {
 	t.Parallel() // it mostly waits
 	all := startWaiters(t)
@@ -129,8 +129,8 @@ func checkAnswer(t *testing.T, conn net.Conn, request string) {
 	}
 }
 
-// Who hangs up, with or without having shut down its sending side before, is gone
-// soon although no frame comes at all.
+// A client that hangs up, whether or not it has shut down its sending side before, is soon
+// found to be gone, although no frame comes at all.
 func TestHungUp(t *testing.T) {
 	all := startWaiters(t)
 	halfClosed := startWaiters(t)
@@ -150,8 +150,8 @@ func TestHungUp(t *testing.T) {
 	}
 }
 
-// A reader of the events that has shut down its sending side gets more of them, and
-// is found out when it hangs up although nothing happens.
+// A reader of events that has shut down its sending side gets more of them. When it hangs
+// up, it is found to be gone, although nothing happens.
 func TestHalfClosedEvents(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, network := range []string{"tcp", "unix"} {
@@ -186,7 +186,7 @@ func TestHalfClosedEvents(t *testing.T) {
 	}
 }
 
-// A client that talks without end is none.
+// A client that sends without end is dropped.
 func TestTalkingClient(t *testing.T) {
 	s, address := serveStream(t, 2)
 	go s.repeat(t.Context())
@@ -218,8 +218,8 @@ func slowly(conn net.Conn, rate int) (n int, err error) {
 	return n, err
 }
 
-// Who takes bytes gets all of a frame, however long that takes, and who takes next to
-// nothing does not keep it for ever.
+// A client that takes bytes gets all of a frame, however long that takes. One that takes next
+// to nothing does not keep it for ever.
 func TestSlowClient(t *testing.T) {
 	const size = 6 << 20
 	for _, tt := range []struct {
@@ -270,7 +270,7 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
-// The same over a socket, of which the system takes some at a time.
+// The same over a socket, which takes many bytes at a time.
 func TestSlowSocket(t *testing.T) {
 	t.Parallel() // it mostly waits
 	if testing.Short() {
@@ -295,7 +295,7 @@ func TestSlowSocket(t *testing.T) {
 	}
 }
 
-// An answer that goes on is not cut, and one that does not is.
+// A response that goes on is not cut off, and one that stalls is.
 func TestSlowAnswers(t *testing.T) {
 	large := append(testJPEG(frameSize+1024, 1), make([]byte, 1<<20)...)
 	for _, tt := range []struct {

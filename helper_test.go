@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 		runViewers(os.Args[1], os.Args[2])
 	case "ages":
 		printAges(os.Args[1], os.Args[2], os.Args[3])
-	case "film":
-		film(os.Args[1])
+	case "play pipe":
+		playPipe(os.Args[1])
 	case "shell":
 		shell(os.Args[1:])
 	case "broken":
@@ -50,8 +50,8 @@ func TestMain(m *testing.M) {
 // shell runs a program as shells do. It is set in console_linux_test.go.
 var shell func(command []string)
 
-// film watches what a program writes. It is set in camera_pipe_linux_test.go.
-var film func(program string)
+// playPipe reads the pictures that a program writes. It is set in camera_pipe_linux_test.go.
+var playPipe func(program string)
 
 // helper returns a command that runs this test binary as something else.
 func helper(t testing.TB, what string, args ...string) *exec.Cmd {

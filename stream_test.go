@@ -40,8 +40,8 @@ func TestRepeats(t *testing.T) {
 	})
 }
 
-// The first picture of someone who comes in a quiet moment is followed soon,
-// so that browsers paint it.
+// When a viewer comes between two repeats, its first picture is sent again soon, so that
+// browsers paint it.
 func TestRepeatForNewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startStream(t)
@@ -62,8 +62,8 @@ func TestRepeatForNewcomer(t *testing.T) {
 	})
 }
 
-// Parts begin and end where the kernel copies them fastest, and their headers fit
-// into the room for them.
+// Parts begin and end where the kernel copies them fastest, and their headers fit into their
+// space.
 func TestPartsAreAligned(t *testing.T) {
 	s := newStream(1, thisHost.sockets)
 	for _, number := range []uint32{1, 42, 999, 4096, math.MaxUint32} {
@@ -165,7 +165,7 @@ func framesAlive(s *stream) int {
 	return len(s.clients) + len(s.free) + 1
 }
 
-// The end comes at the end of a frame, and waits for nobody long.
+// The stream ends after a whole frame, and does not wait long for a client.
 func TestClose(t *testing.T) {
 	s, address := serveStream(t, 10)
 	conn, err := watch(address, "/stream")
@@ -258,8 +258,8 @@ func startStream(t *testing.T) *stream {
 	return s
 }
 
-// newViewer has a viewer watch s through a pipe, without HTTP server, for use
-// with a fake clock.
+// newViewer lets a viewer watch s through a pipe, without an HTTP server, for use with a fake
+// clock.
 func newViewer(t *testing.T, s *stream, spacing time.Duration) *viewer {
 	t.Helper()
 	near, far := net.Pipe()

@@ -43,7 +43,7 @@ func (h *host) isochronous(packets int) (data []byte, descriptors []packet) {
 func TestIsochronous(t *testing.T) {
 	h, c := connect(t, true)
 	picture := appendNoise(nil, 2*isoPayload, 1) // three payloads
-	c.albums["MJPG"][size{640, 480}] = album(slices.Repeat([][]byte{picture}, pictureCount))
+	c.pictureSets["MJPG"][size{640, 480}] = pictureSet(slices.Repeat([][]byte{picture}, pictureCount))
 	if status := h.setAlternate(1); status != -int32(unix.EPIPE) {
 		t.Errorf("streaming before commit: status %d", status)
 	}

@@ -22,24 +22,24 @@ const (
 	cells = numberBits + 4
 )
 
-// An album has the pictures of one format and size.
-type album [pictureCount][]byte
+// A pictureSet has the pictures of one format and size.
+type pictureSet [pictureCount][]byte
 
-// newAlbums draws the pictures for all formats and sizes, and numbers them from
+// newPictureSets draws the pictures for all formats and sizes, and numbers them from
 // first.
-func newAlbums(first int) map[string]map[size]album {
-	albums := make(map[string]map[size]album)
+func newPictureSets(first int) map[string]map[size]pictureSet {
+	pictureSets := make(map[string]map[size]pictureSet)
 	for _, f := range formats {
-		albums[f.name] = make(map[size]album)
+		pictureSets[f.name] = make(map[size]pictureSet)
 		for _, s := range f.sizes {
-			var a album
+			var a pictureSet
 			for n := range a {
 				a[n] = encode(drawPicture(s, first+n), f.name)
 			}
-			albums[f.name][s] = a
+			pictureSets[f.name][s] = a
 		}
 	}
-	return albums
+	return pictureSets
 }
 
 func encode(m *image.YCbCr, format string) []byte {

@@ -15,7 +15,7 @@ func TestPictures(t *testing.T) {
 }
 
 func testPictures(t *testing.T, first int) {
-	for s, a := range newAlbums(first)["MJPG"] {
+	for s, a := range newPictureSets(first)["MJPG"] {
 		for n, picture := range a {
 			m, err := jpeg.Decode(bytes.NewReader(picture))
 			if err != nil {

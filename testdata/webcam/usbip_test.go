@@ -24,7 +24,7 @@ func connect(t *testing.T, isochronous bool) (*host, *webcam) {
 	ours, theirs := net.Pipe()
 	ours.SetDeadline(time.Now().Add(10 * time.Second))
 	c := &webcam{controls: newControls()}
-	c.albums = map[string]map[size]album{"MJPG": {{640, 480}: {}, {320, 240}: {}}}
+	c.pictureSets = map[string]map[size]pictureSet{"MJPG": {{640, 480}: {}, {320, 240}: {}}}
 	c.link = newLink(theirs, c, isochronous)
 	go c.link.serve()
 	t.Cleanup(func() { c.unplug() })

@@ -25,7 +25,7 @@ const (
 
 // A webcam is the camera, plugged in or not.
 type webcam struct {
-	albums map[string]map[size]album
+	pictureSets map[string]map[size]pictureSet
 
 	mu          sync.Mutex // protects all below
 	link        *link      // nil when it is not plugged in
@@ -53,7 +53,7 @@ func newWebcam(mark bool) *webcam {
 	if mark {
 		first = pictureCount
 	}
-	return &webcam{albums: newAlbums(first), controls: newControls()}
+	return &webcam{pictureSets: newPictureSets(first), controls: newControls()}
 }
 
 var (
@@ -103,7 +103,7 @@ func (c *webcam) stop(l *link) {
 
 // stream sends frames until the session ends.
 func (c *webcam) stream(l *link, session int, m mode) {
-	pictures := c.albums[m.format][m.size]
+	pictures := c.pictureSets[m.format][m.size]
 	var f frame
 	var id byte
 	began := time.Now()
@@ -159,7 +159,7 @@ type frame struct {
 
 // next returns the next frame, with the faults that are on. Its data are
 // appended to b.
-func (c *webcam) next(b []byte, pictures *album, m mode) frame {
+func (c *webcam) next(b []byte, pictures *pictureSet, m mode) frame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts.frames++
