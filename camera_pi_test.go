@@ -120,7 +120,7 @@ func TestPiArguments(t *testing.T) {
 	}
 }
 
-// What turns the picture are controls of the firmware's camera, and arguments here.
+// Controls turn the picture of the firmware's camera, and arguments that of the program.
 func TestPiTurned(t *testing.T) {
 	pi := newPi(t, aPi, "rpicam-vid", "")
 	for _, test := range []struct {

@@ -118,7 +118,7 @@ func TestPipe(t *testing.T) {
 	}
 }
 
-// Of several pictures that wait in the pipe the newest is taken.
+// The newest of several pictures that wait in the pipe is taken.
 func TestPipeNewest(t *testing.T) {
 	c := pipeFrom(t, `cat a.jpg; until [ -e go ]; do sleep 0.01; done
 		cat a.jpg a.jpg b.jpg; head -c 100 a.jpg; touch gone; exec sleep 1000`)
@@ -179,7 +179,7 @@ func TestPipeEnds(t *testing.T) {
 	}
 }
 
-// What the program says is told at once, not only when it ends.
+// The program's lines are logged at once, not only when it ends.
 func TestPipeTells(t *testing.T) {
 	c := pipeFrom(t, `echo '[0:24:11.415660787] [10635]  INFO Camera configuring streams' >&2
 		printf ' \t \n\n' >&2; echo two >&2; printf unfinished >&2; cat a.jpg; exec sleep 1000`)

@@ -99,7 +99,7 @@ func TestBoardNextNode(t *testing.T) {
 	}
 }
 
-// Of several reasons the one is shown that helps.
+// The most helpful of several reasons is shown.
 func TestBoardReasons(t *testing.T) {
 	sensor := deadNode()
 	sensor.Driver, sensor.Formats = "unicam", []string{"pBAA"}

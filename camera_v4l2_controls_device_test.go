@@ -73,7 +73,7 @@ func valueOf(t *testing.T, c *v4l2Camera, name string) (v4l2.Control, int64) {
 	return controls[i], value
 }
 
-// What is given with -set is what the driver has then. The tests that come
+// The driver has the values that -set gives. The tests that come
 // after this one want vivid to be as it was.
 func TestV4L2DeviceSet(t *testing.T) {
 	tests := []struct {

@@ -39,7 +39,7 @@ func values(c *v4l2test.Camera) string {
 	return strings.Join(values, " ")
 }
 
-// What is given with -set is what the camera has then.
+// The camera has the values that -set gives.
 func TestV4L2Set(t *testing.T) {
 	tests := []struct{ set, want string }{
 		{"", ""},
@@ -169,7 +169,7 @@ func TestV4L2OldControls(t *testing.T) {
 	}
 }
 
-// errorIf returns err if there is to be one.
+// errorIf returns err on a condition, and otherwise nil.
 func errorIf(is bool, err error) error {
 	if is {
 		return err
@@ -309,7 +309,7 @@ func TestV4L2SetAgain(t *testing.T) {
 	}
 }
 
-// Who asks for a rate gets it in the dark, too, if the camera knows that.
+// A rate that was asked for also holds in the dark, if the camera has a control for that.
 func TestV4L2SteadyRate(t *testing.T) {
 	tests := []struct {
 		fps       float64
@@ -344,7 +344,7 @@ func TestV4L2SteadyRate(t *testing.T) {
 	c.Close()
 }
 
-// What is set while the camera runs is set as a whole, or not at all.
+// Controls that are set while the camera runs are all set, or none is.
 func TestV4L2Adjust(t *testing.T) {
 	for _, test := range []struct{ set, want, err string }{
 		{"brightness=100 contrast=8", "brightness=100 contrast=8", ""},

@@ -112,7 +112,7 @@ func setTo(t *testing.T, c *v4l2Camera, name, value string) {
 	}
 }
 
-// What is wrong with the signal is what is said, and another one is taken.
+// The error says what is wrong with the signal, and another signal is taken.
 func TestV4L2DeviceHDMI(t *testing.T) {
 	const mode = "dv_timings_signal_mode"
 	measures := func(d *v4l2.Device) error { _, err := d.QueryDVTimings(); return err }

@@ -94,7 +94,7 @@ func TestV4L2Formats(t *testing.T) {
 	}
 }
 
-// What the driver grants counts, not what it was asked for.
+// Info tells what the driver grants, not what it was asked for.
 func TestV4L2Granted(t *testing.T) {
 	tests := []struct {
 		name   string

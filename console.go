@@ -414,7 +414,7 @@ func columns() int {
 }
 
 // waitReady waits until a file descriptor is ready for one of events, or has failed:
-// for so many milliseconds, or with -1 without end.
+// for a time in milliseconds, or with -1 without end.
 func waitReady(fd int, events int16, patience int) bool {
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, patience)

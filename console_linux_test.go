@@ -238,7 +238,7 @@ func TestConsoleEnds(t *testing.T) {
 		{"Ctrl-Backslash", func(t *testing.T, s *screen, cmd *exec.Cmd) { s.press(t, "\x1c") }, 2},
 		{"SIGTERM", func(t *testing.T, s *screen, cmd *exec.Cmd) { cmd.Process.Signal(unix.SIGTERM) }, 0},
 		{"SIGHUP", func(t *testing.T, s *screen, cmd *exec.Cmd) { cmd.Process.Signal(unix.SIGHUP) }, -1},
-		// Nobody could continue it: it is not to stop.
+		// Nobody could continue it, so it must not stop.
 		{"Ctrl-Z, q", func(t *testing.T, s *screen, cmd *exec.Cmd) { s.press(t, "\x1aq") }, 0},
 		{"Ctrl-S, SIGTERM", func(t *testing.T, s *screen, cmd *exec.Cmd) {
 			s.press(t, "\x13")

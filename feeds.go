@@ -224,7 +224,7 @@ func parseRows(n string) (uint64, error) {
 	return rows, nil
 }
 
-// list sends the table to its reader until it has so many rows, or ctx ends.
+// list sends at most rows rows of the table to its reader, until ctx ends.
 func (s *stream) list(ctx context.Context, to *feed, rows uint64) {
 	defer context.AfterFunc(ctx, s.wake)()
 	err := to.send([]byte("frame,time,bytes,interval_ms\r\n"))

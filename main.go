@@ -20,7 +20,7 @@
 //	              that, as JSON or as a form, changes it for all viewers
 //	/healthz      200 while all is well, else 503 and the reason
 //
-// The stream takes ?fps=5 to send at most so many frames a second, but at least one every
+// The stream takes ?fps=5 to send at most 5 frames a second, but at least one every
 // 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
 // snapshot takes ?max_age=500ms to accept a picture that old. It waits for 5 s, or for two
 // intervals of a slow camera. The table ends after ?n=100 rows. Porthole ignores a slash

@@ -95,7 +95,7 @@ func (p *program) ends(t *testing.T, status <-chan int, end func()) {
 	t.Cleanup(func() { p.stop() })
 }
 
-// begun waits for the line that says where p is to be found.
+// begun waits for the log line with p's address.
 func (p *program) begun(t *testing.T) {
 	t.Helper()
 	where := p.logged(t, "watch at ")

@@ -318,7 +318,7 @@ func nearestRate(rates []float64, fps float64) (float64, error) {
 	return nearest, nil
 }
 
-// withControls returns all settings with new ones in place of those of the same
+// withControls returns settings of controls with new ones in place of those of the same
 // control.
 func withControls(all, with []controlSetting) []controlSetting {
 	for _, one := range with {

@@ -203,7 +203,7 @@ func TestSettingsWrong(t *testing.T) {
 	})
 }
 
-// What is changed while the camera is released holds for its next opening.
+// A change while the camera is released holds for its next opening.
 func TestSettingsWhileReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, c, send := startAdjustable(t)

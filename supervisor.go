@@ -61,7 +61,7 @@ type supervisor struct {
 
 	devices          []string           // that there were when the search last looked
 	failures         map[string]failure // devices that may be no cameras
-	searchGeneration uint32             // the change that the search goes by
+	searchGeneration uint32             // of the settings that the search uses
 	hadCamera        bool               // a camera with a device was seen: no more emulated ones
 	showsLost        bool               // the "camera lost" picture is the newest
 	lastLine         string             // the last line: only changes are logged
@@ -83,7 +83,7 @@ type supervisor struct {
 // cameraStatus tells how the camera is.
 type cameraStatus struct {
 	cameraInfo
-	Mode    string `json:"mode"`             // one of those below
+	Mode    string `json:"mode"`             // one of the constants below
 	Reason  string `json:"reason,omitempty"` // why it is lost, or was lost before it was released
 	Damaged uint32 `json:"frames_damaged"`   // pictures that came and were dropped
 	Opened  uint32 `json:"times_opened"`

@@ -41,7 +41,7 @@ const (
 // heartbeat is one more line in the header of the next part. It means nothing.
 var heartbeat = []byte("X-Heartbeat: 1\r\n")
 
-// What a client's state can be.
+// States of a client.
 const (
 	stateOpen       uint32 = iota
 	stateHalfClosed        // it has shut down its sending side, or hung up, which looks the same

@@ -88,7 +88,7 @@ func TestAppendRepaired(t *testing.T) {
 	}
 }
 
-// What was cut short anywhere is damaged, with tables or without.
+// A picture that was cut short anywhere is damaged, with tables or without.
 func TestAppendRepairedCut(t *testing.T) {
 	whole := mjpegtest.SmallJPEG(t)
 	for _, picture := range [][]byte{whole, bytes.Replace(whole, huffmanTables, nil, 1)} {

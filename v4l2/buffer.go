@@ -107,7 +107,7 @@ var ErrStopped = errors.New("the device has stopped streaming")
 
 // Dequeue waits until the driver has filled a buffer and takes it (VIDIOC_DQBUF). After
 // the deadline it returns os.ErrDeadlineExceeded. ENODEV says that the device was
-// unplugged. b must not lie on the stack if nothing is to be allocated.
+// unplugged. It allocates nothing if b is not on the stack.
 func (d *Device) Dequeue(b *Buffer) error {
 	d.waiting = b
 	err := d.watcher.Wait(d.try)

@@ -77,7 +77,7 @@ type link struct {
 	out     []byte    // the message being written
 }
 
-// An urb is a transfer that is to be answered.
+// An urb is a transfer that waits for its answer.
 type urb struct {
 	number  uint32
 	length  int      // bytes, at most

@@ -129,7 +129,7 @@ func (c *webcam) stream(l *link, session int, m mode) {
 	}
 }
 
-// silent reports whether no frames are to be sent, of those that began then.
+// silent reports whether frames that begin now are not sent.
 func (c *webcam) silent(began time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 // that has no other device. It records what a program does to it and returns the errors
 // that a driver would. Fields may be set before the program opens it.
 type Camera struct {
-	// What VIDIOC_QUERYCAP tells.
+	// Fields of VIDIOC_QUERYCAP.
 	Driver, Card, BusInfo string
 	Capabilities          uint32 // of the device
 	DeviceCaps            uint32 // of the node
@@ -48,7 +48,7 @@ type Camera struct {
 	Startup  time.Duration // from VIDIOC_STREAMON to the first batch
 	Revents  int16         // what poll(2) returns
 
-	// What goes wrong. Fail returns the error for a call, like "open", "QUERYCAP" or
+	// Faults. Fail returns the error for a call, like "open", "QUERYCAP" or
 	// "REQBUFS 4". Calls that release something do that all the same. Grant changes what
 	// VIDIOC_S_FMT grants, and Refuse lets it fail with EINVAL.
 	Fail         func(call string) error
@@ -57,7 +57,7 @@ type Camera struct {
 	EndlessLists bool // of formats, sizes and intervals
 	Time64       bool // requests about buffers need uapi.BufferTime64
 
-	// What the program did.
+	// A record of what the program did.
 	Calls        []string
 	Pix          uapi.PixFormat // that is set
 	SetDVTimings uapi.DVTimings
