@@ -65,7 +65,7 @@ func wirePart(jpeg []byte) []byte {
 	return f.part
 }
 
-// startFloor accepts so many viewers, answers, and returns their sockets, which
+// startFloor accepts viewers, answers, and returns their sockets, which
 // block: the least a server can do.
 func startFloor(t testing.TB, clients int) []int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -181,7 +181,7 @@ func memory() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// slowLink makes two network namespaces with a link of so many Mbit/s from
+// slowLink makes two network namespaces with a link of mbit Mbit/s from
 // 10.0.0.1 in the first to 10.0.0.2 in the other.
 func slowLink(b *testing.B, mbit int) (here, there string) {
 	if os.Getuid() != 0 {

@@ -206,7 +206,7 @@ func TestTalkingClient(t *testing.T) {
 	checkAnswer(t, silent, "")
 }
 
-// slowly reads so many bytes per second, until it ends.
+// slowly reads conn at a rate in bytes per second, until it ends.
 func slowly(conn net.Conn, rate int) (n int, err error) {
 	b := make([]byte, rate/10)
 	for err == nil {

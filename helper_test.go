@@ -104,7 +104,7 @@ func runViewers(address, count string) {
 	}
 }
 
-// printAges has so many viewers watch the stream at address. It prints how old a
+// printAges lets viewers watch the stream at address. It prints how old a
 // frame is when its last byte is at one of them, in microseconds, until there are
 // count such lines.
 func printAges(address, viewers, count string) {

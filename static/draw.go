@@ -266,7 +266,7 @@ func distance(p, a, b point) float64 {
 
 type canvas [height][width]rgb
 
-// fill paints s, with an edge that fades over so many pixels as soft says.
+// fill paints s, with an edge that fades over soft pixels.
 func (c *canvas) fill(s shape, soft, opacity float64, paint func(x, y float64) rgb) {
 	for j := range c {
 		for i := range c[j] {

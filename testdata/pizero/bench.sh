@@ -73,7 +73,7 @@ add_bench() {
 
 # ---- Measuring
 
-# watch measures a server while so many clients watch.
+# watch measures a server while some clients watch.
 watch() {
 	say "$1, $2, clients: $3"
 	record "$1 $2 $3" <<<"measure watch $1 $2 $3 $warm_up $window"
@@ -112,7 +112,7 @@ figure() {
 	echo "${figures[$server $camera $clients $1]:-nan}"
 }
 
-# ratio divides a number by another, to so many decimals.
+# ratio divides a number by another, with some decimals.
 ratio() {
 	awk "BEGIN { printf \"%.$3f\", $1 / $2 }"
 }

@@ -1,8 +1,8 @@
 # What .ci/pizero checks with more than one camera on the emulated Raspberry Pi
 # Zero, and with slow ones: that porthole shows the right one, and soon.
 
-# check_cameras has cameras come and go as testdata/webcam/cameras says, while a
-# viewer in the guest watches.
+# check_cameras plugs cameras in and unplugs them by testdata/webcam/cameras, while
+# a viewer in the guest watches.
 check_cameras() {
 	local scenes=$tmp/scenes
 	mkdir "$tmp/cameras"

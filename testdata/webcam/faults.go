@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// faults are what is wrong with the camera. Most say which frames have the
-// fault: every so many; 0 is none.
+// faults are the faults of the camera. Most are a number n: every nth frame has the
+// fault; 0 is none.
 type faults struct {
 	noTables      bool   // Huffman tables are left out, as by many cameras
 	truncate      int    // cut in half

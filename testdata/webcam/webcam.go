@@ -185,8 +185,7 @@ func sendFrame(l *link, session int, f frame) (ok bool) {
 	return true
 }
 
-// payloads cuts a frame into payloads of at most so many bytes, each with its
-// header.
+// payloads cuts a frame into payloads of at most most bytes, each with its header.
 func (f frame) payloads(most int) [][]byte {
 	var payloads [][]byte
 	for data := f.data; ; {
@@ -204,7 +203,7 @@ func (f frame) payloads(most int) [][]byte {
 	}
 }
 
-// replug unplugs the camera and plugs it in again, so many times. If somebody
+// replug unplugs the camera and plugs it in again, several times. If somebody
 // was watching, it waits each time until they have got some frames again; the
 // longest that took is returned.
 func (c *webcam) replug(times int) (slowest time.Duration, err error) {
