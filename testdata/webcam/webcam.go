@@ -185,7 +185,7 @@ func sendFrame(l *link, session int, f frame) (ok bool) {
 	return true
 }
 
-// payloads cuts a frame into payloads of at most most bytes, each with its header.
+// payloads cuts a frame into payloads of at most that many bytes, each with its header.
 func (f frame) payloads(most int) [][]byte {
 	var payloads [][]byte
 	for data := f.data; ; {
