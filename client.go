@@ -239,7 +239,7 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 			default:
 				c.broadcaster.handle(c)
 			}
-			if c.isGone() {
+			if c.isGone() && c.held == nil { // the broadcaster may have sent a part
 				return true
 			}
 		}
