@@ -39,7 +39,7 @@ type configurable interface {
 // A logSetter camera has lines for the log. It calls log from another goroutine, until
 // it is closed.
 type logSetter interface {
-	setLog(hear func(line string))
+	setLog(log func(line string))
 }
 
 // choices are the settings that a camera can have.

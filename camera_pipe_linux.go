@@ -131,7 +131,7 @@ func (c *pipeCamera) explain(err error) error {
 
 func (c *pipeCamera) Info() cameraInfo { return c.info }
 
-func (c *pipeCamera) setLog(hear func(line string)) { c.log = hear }
+func (c *pipeCamera) setLog(log func(line string)) { c.log = log }
 
 // logLine passes on a line that the program said. It has no name in it.
 func (c *pipeCamera) logLine(line string) {
@@ -219,19 +219,19 @@ func (c *child) start(argv []string) (stderr *os.File, err error) {
 }
 
 // stop waits for the child to end, and kills it and all that it started when
-// its patience is over.
-func (c *child) stop(patience time.Duration) {
-	if !c.waitExit(patience) {
+// that takes longer than timeout.
+func (c *child) stop(timeout time.Duration) {
+	if !c.waitExit(timeout) {
 		syscall.Kill(-c.process.Pid, syscall.SIGKILL)
 		c.waitExit(exitTimeout)
 	}
 }
 
 // waitExit reports whether the child has ended and was reaped, for which it waits.
-func (c *child) waitExit(patience time.Duration) bool {
+func (c *child) waitExit(timeout time.Duration) bool {
 	select {
 	case <-c.ended:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 	}
 	select {
 	case <-c.ended:

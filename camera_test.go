@@ -25,7 +25,7 @@ type fakeCamera struct {
 	err     error // of Capture
 	opened  []time.Duration
 	closed  []time.Duration
-	hear    func(line string) // of the supervisor
+	log     func(line string) // of the supervisor
 }
 
 func (c *fakeCamera) open(string, settings) (camera, error) {
@@ -71,10 +71,10 @@ func (c *fakeCamera) Close() error {
 	return nil
 }
 
-func (c *fakeCamera) setLog(hear func(line string)) {
+func (c *fakeCamera) setLog(log func(line string)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hear = hear
+	c.log = log
 }
 
 // set changes the camera while it runs.
@@ -270,14 +270,14 @@ func TestCameraTalks(t *testing.T) {
 		newViewer(t, k.stream, 0)
 		synctest.Wait()
 		for range 3 {
-			c.hear("fake: WARN old firmware")
-			c.hear("fake: INFO configuring streams")
+			c.log("fake: WARN old firmware")
+			c.log("fake: INFO configuring streams")
 		}
 		if got, want := logged.String(), "fake: WARN old firmware\nfake: INFO configuring streams\n"; !strings.HasSuffix(got, want) || strings.Count(got, "WARN") != 1 {
 			t.Errorf("logged:\n%s\nwant it to end in\n%s", got, want)
 		}
 		for i := range 10 * maxSeenLines {
-			c.hear(fmt.Sprint("fake: frame ", i))
+			c.log(fmt.Sprint("fake: frame ", i))
 		}
 		if n := strings.Count(logged.String(), "fake: "); n != maxSeenLines {
 			t.Errorf("logged %d lines of what it said, want %d", n, maxSeenLines)

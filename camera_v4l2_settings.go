@@ -124,9 +124,9 @@ func isFinal(err error) bool {
 // maxSizesTried is how many of the camera's sizes are tried in a format.
 const maxSizesTried = 4
 
-// tryFormat sets a format at the nearest size. The driver grants what it can: another size or another format,
-// in which case granted is false. Some drivers refuse sizes that they list, so this tries
-// others, too, and last the one that is set.
+// tryFormat sets a format at the nearest size. The driver grants what it can: another size,
+// or another format, in which case granted is false. Some drivers refuse sizes that they
+// list, so this tries others, too, and last the one that is set.
 func (c *v4l2Camera) tryFormat(format v4l2.FourCC, want settings) (granted bool, err error) {
 	wanted := v4l2.FrameSize{Width: want.width, Height: want.height}
 	sizes := c.device.EnumFrameSizes(format)

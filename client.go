@@ -56,19 +56,19 @@ type client struct {
 
 	held    *frame // being sent
 	unsent  []byte // what is still to be sent of it
-	heldSeq uint32 // its turn when taken
+	heldSeq uint32 // its seq when it was taken
 	slow    bool   // its socket did not take the last one at once
 
 	seq     uint32 // of the frame sent last
 	number  uint32 // of the frame sent last
 	next    uint32 // when the next frame is due, on the stream's clock
-	statsAt uint32 // when keep ran last
+	statsAt uint32 // when updateStats ran last, on the stream's clock
 	bytes   uint32 // that the socket took since then
 	frames  uint32 // sent since then
 	rate    rate
 
 	giveUpAt  time.Time // when it is dropped if it takes nothing until then
-	seenBytes uint32    // of bytes, when giveUp was set
+	seenBytes uint32    // of bytes, when giveUpAt was set
 	heartbeat uint32    // when the next one is due, on the stream's clock
 
 	since   time.Time
@@ -316,12 +316,12 @@ func (c *client) takeNewest() bool {
 	if f == nil {
 		return false
 	}
-	turn := f.seq.Load()
-	if turn == c.seq {
+	seq := f.seq.Load()
+	if seq == c.seq {
 		f.release()
 		return false
 	}
-	c.held, c.unsent, c.heldSeq = f, f.part, turn
+	c.held, c.unsent, c.heldSeq = f, f.part, seq
 	return true
 }
 

@@ -352,12 +352,12 @@ func (c *console) save(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%d viewers are watching already (see -max-clients)", c.stream.maxViewers)
 	}
 	defer c.stream.removeViewer()
-	patience := c.snapshotTimeout()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	timeout := c.snapshotTimeout()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	f, err := c.stream.frameAfter(ctx, time.Now())
 	if err != nil {
-		return "", errors.New(c.whyNoPicture(patience))
+		return "", errors.New(c.whyNoPicture(timeout))
 	}
 	defer f.release()
 	dir, err := os.Getwd()
@@ -415,9 +415,9 @@ func columns() int {
 
 // waitReady waits until a file descriptor is ready for one of events, or has failed:
 // for a time in milliseconds, or with -1 without end.
-func waitReady(fd int, events int16, patience int) bool {
+func waitReady(fd int, events int16, timeoutMillis int) bool {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, patience)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, timeoutMillis)
 		if err != unix.EINTR {
 			return n > 0
 		}

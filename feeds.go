@@ -229,11 +229,11 @@ func (s *stream) list(ctx context.Context, to *feed, rows uint64) {
 	defer context.AfterFunc(ctx, s.wake)()
 	err := to.send([]byte("frame,time,bytes,interval_ms\r\n"))
 	var (
-		turn, number uint32
-		before       time.Time // when the frame in the last row was captured
-		row          []byte
+		seq, number uint32
+		before      time.Time // when the frame in the last row was captured
+		row         []byte
 	)
-	for err == nil && rows > 0 && s.waitPublication(ctx, &turn) {
+	for err == nil && rows > 0 && s.waitPublication(ctx, &seq) {
 		f := s.newest()
 		if f == nil {
 			continue

@@ -252,12 +252,12 @@ func (sv *supervisor) interrupted() bool {
 // wait. It reports whether to give up because nobody watches. While the emulated camera
 // plays, it waits longer: the list of devices shows when a real one comes.
 func (sv *supervisor) waitRetry(ctx context.Context, emulated bool) (giveUp bool) {
-	pause, patience := retryInterval, time.Duration(0)
+	pause, maxIdle := retryInterval, time.Duration(0)
 	if emulated {
-		pause, patience = backOffInterval, sv.idle
+		pause, maxIdle = backOffInterval, sv.idle
 	}
 	for end := time.Now().Add(pause); time.Now().Before(end); {
-		if sv.idle > 0 && sv.stream.idleTime() > patience {
+		if sv.idle > 0 && sv.stream.idleTime() > maxIdle {
 			return true
 		}
 		if sv.interrupted() {

@@ -213,8 +213,8 @@ func (s *stream) dropLatest() {
 // returns it held.
 func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
 	defer context.AfterFunc(ctx, s.wake)()
-	var turn uint32
-	for s.waitPublication(ctx, &turn) {
+	var seq uint32
+	for s.waitPublication(ctx, &seq) {
 		f := s.newest()
 		if f == nil {
 			continue
@@ -227,15 +227,15 @@ func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
 	return nil, ctx.Err()
 }
 
-// waitPublication waits for a publication after turn and notes it there. The caller
+// waitPublication waits for a publication after seq and notes it there. The caller
 // wakes the stream when ctx ends; then it is false.
-func (s *stream) waitPublication(ctx context.Context, turn *uint32) bool {
+func (s *stream) waitPublication(ctx context.Context, seq *uint32) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for s.seq == *turn && ctx.Err() == nil {
+	for s.seq == *seq && ctx.Err() == nil {
 		s.cond.Wait()
 	}
-	*turn = s.seq
+	*seq = s.seq
 	return ctx.Err() == nil
 }
 

@@ -68,14 +68,14 @@ type supervisor struct {
 
 	mu               sync.Mutex // protects these
 	status           cameraStatus
-	want             settings        // what is given, and what viewers made of it
-	generation       uint32          // counts changes of it that have the camera opened anew
-	statusGeneration uint32          // the change that status tells of
-	lastWorking      *settings       // before changes that the camera has yet to take; nil without
+	want             settings        // initial, and what viewers changed
+	generation       uint32          // counts the changes of it after which the camera is opened again
+	statusGeneration uint32          // the generation that status is of
+	lastWorking      *settings       // want before changes that the camera has not taken yet; nil without
 	refused          string          // what viewers wanted and did not get, and why
-	seenLines        map[string]bool // lines from a talkative camera
+	seenLines        map[string]bool // from cameras
 
-	cameraMu sync.Mutex   // protects these, and has current stay open
+	cameraMu sync.Mutex   // protects these, and keeps current open
 	current  configurable // nil while none is open
 	choices  choices      // as of the last one that was
 }
