@@ -134,7 +134,10 @@ const (
 
 // openFirmware opens the first of the nodes that is the firmware's camera.
 func openFirmware(k v4l2.Kernel, nodes []string, want settings) (camera, error) {
-	i := slices.IndexFunc(nodes, func(path string) bool { return driverOf(k, path) == firmwareDriver })
+	i := slices.IndexFunc(nodes, func(path string) bool {
+		caps, _ := v4l2.QueryCap(k, path)
+		return caps.Driver == firmwareDriver
+	})
 	if i < 0 {
 		return nil, notFoundError("no camera of the driver " + firmwareDriver)
 	}
@@ -146,17 +149,6 @@ func openFirmware(k v4l2.Kernel, nodes []string, want settings) (camera, error) 
 		want.set = slices.Concat(videoSettings(want), want.set)
 	}
 	return openV4L2(k, nodes[i], want, formats)
-}
-
-// driverOf returns the name of a video node's driver; "" if it cannot be asked.
-func driverOf(k v4l2.Kernel, path string) string {
-	device, err := v4l2.Open(k, path)
-	if err != nil {
-		return ""
-	}
-	defer device.Close()
-	caps, _ := device.QueryCap()
-	return caps.Driver
 }
 
 // videoSettings ask the firmware for a fixed number of bits per picture: one per pixel at

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -113,32 +112,30 @@ func rank(n v4l2.Node, last cameraInfo) int {
 // another number. It can only be told from another camera if none had its name.
 func namedNodes(k v4l2.Kernel, want settings) []string {
 	device := want.device()
-	if !isNodeName(device) || slices.Contains(v4l2.Nodes(k), device) || want.last.Name == "" || want.twin {
+	if !v4l2.IsNodeName(device) || slices.Contains(v4l2.Nodes(k), device) || want.last.Name == "" || want.twin {
 		return []string{device}
 	}
-	var same []string
-	for _, n := range v4l2.QueryNodes(k) {
-		if isCamera(n.Capability) && printable(n.Card) == want.last.Name {
-			same = append(same, n.Path)
-		}
+	var paths []string
+	for _, n := range nodesOf(k, want.last.Name) {
+		paths = append(paths, n.Path)
 	}
-	return append(same, device) // its error is the one to tell
-}
-
-// isNodeName reports whether a path is a name by the kernel, which the next camera may
-// get. All other paths are links that name one camera.
-func isNodeName(path string) bool {
-	number, found := strings.CutPrefix(path, "/dev/video")
-	_, notNumber := strconv.ParseUint(number, 10, 32)
-	_, notLink := os.Readlink(path)
-	return found && notNumber == nil && notLink != nil
+	return append(paths, device) // its error is the one to tell
 }
 
 // hasTwin reports whether a camera other than the one in info has its name.
 func hasTwin(k v4l2.Kernel, info cameraInfo) bool {
-	return slices.ContainsFunc(v4l2.QueryNodes(k), func(n v4l2.Node) bool {
-		return isCamera(n.Capability) && printable(n.Card) == info.Name && printable(n.BusInfo) != info.bus
-	})
+	return slices.ContainsFunc(nodesOf(k, info.Name), func(n v4l2.Node) bool { return printable(n.BusInfo) != info.bus })
+}
+
+// nodesOf lists the nodes of cameras with a name. It asks them nothing else.
+func nodesOf(k v4l2.Kernel, name string) (nodes []v4l2.Node) {
+	for _, path := range v4l2.Nodes(k) {
+		caps, _ := v4l2.QueryCap(k, path)
+		if isCamera(caps) && printable(caps.Card) == name {
+			nodes = append(nodes, v4l2.Node{Path: path, Capability: caps})
+		}
+	}
+	return nodes
 }
 
 // v4l2Camera is a video node that captures.

@@ -141,7 +141,7 @@ func (c *v4l2Camera) tryFormat(format v4l2.FourCC, want settings) (granted bool,
 		}
 	}
 	if current, e := c.device.Format(); e == nil {
-		return c.trySize(format, v4l2.FrameSize{Width: current.Width, Height: current.Height}, want)
+		return c.trySize(format, current.FrameSize, want)
 	}
 	return false, err
 }
@@ -216,7 +216,7 @@ func (c *v4l2Camera) setRate(want settings) error {
 
 // intervals lists the times between frames of the format and size that are set.
 func (c *v4l2Camera) intervals() []v4l2.Fract {
-	return c.device.EnumFrameIntervals(c.pix.PixelFormat, v4l2.FrameSize{Width: c.pix.Width, Height: c.pix.Height})
+	return c.device.EnumFrameIntervals(c.pix.PixelFormat, c.pix.FrameSize)
 }
 
 // choices asks the driver what there is to choose. What it does not tell is left out.

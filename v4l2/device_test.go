@@ -232,19 +232,6 @@ func TestCaptureAllocates(t *testing.T) {
 	}
 }
 
-// A kernel for 32 bits without 32-bit time has another layout for buffers.
-func TestTime64(t *testing.T) {
-	if !uapi.TimeIs32 {
-		return // 64-bit systems have one layout
-	}
-	c := v4l2test.NewCamera()
-	c.Time64 = true
-	c.Show([]byte("a picture"))
-	if picture, err := capture(c); err != nil || string(picture) != "a picture" {
-		t.Errorf("got %q, error %v", picture, err)
-	}
-}
-
 func TestQueryCap(t *testing.T) {
 	const output = 0x00000002 // V4L2_CAP_VIDEO_OUTPUT
 	for _, test := range []struct {

@@ -97,9 +97,8 @@ func NearestSizes(sizes []FrameSize, want FrameSize) {
 
 // A PixFormat tells how pictures lie in memory: struct v4l2_pix_format.
 type PixFormat struct {
-	PixelFormat  FourCC
-	Width        int // pixels
-	Height       int // pixels
+	PixelFormat FourCC
+	FrameSize
 	BytesPerLine int // of the first plane; some drivers leave it 0
 	SizeImage    int // bytes, at most
 
@@ -114,8 +113,7 @@ type PixFormat struct {
 func newPixFormat(raw *uapi.PixFormat) PixFormat {
 	p := PixFormat{
 		PixelFormat:  FourCC(raw.PixelFormat),
-		Width:        int(raw.Width),
-		Height:       int(raw.Height),
+		FrameSize:    FrameSize{int(raw.Width), int(raw.Height)},
 		BytesPerLine: int(raw.BytesPerLine),
 		SizeImage:    int(raw.SizeImage),
 	}

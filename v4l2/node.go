@@ -3,6 +3,7 @@
 package v4l2
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,25 @@ func Nodes(k Kernel) []string {
 	nodes := k.Glob("/dev/video[0-9]*")
 	slices.SortFunc(nodes, func(a, b string) int { return number(a) - number(b) })
 	return nodes
+}
+
+// IsNodeName reports whether a path is a name by the kernel, like /dev/video0, which the next
+// device may get. Other paths to a node are links, which name one device.
+func IsNodeName(path string) bool {
+	number, found := strings.CutPrefix(path, "/dev/video")
+	_, notNumber := strconv.ParseUint(number, 10, 32)
+	_, notLink := os.Readlink(path)
+	return found && notNumber == nil && notLink != nil
+}
+
+// QueryCap opens the video node at path, makes VIDIOC_QUERYCAP, and closes it.
+func QueryCap(k Kernel, path string) (Capability, error) {
+	d, err := Open(k, path)
+	if err != nil {
+		return Capability{}, err
+	}
+	defer d.Close()
+	return d.QueryCap()
 }
 
 // A Node describes a video node, as far as it could be asked: another program may have
