@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"porthole/testdata/skip"
 )
 
 // A browser is a real one, without a window on any screen. Chromium is driven
@@ -65,7 +67,7 @@ func lookFor(t *testing.T, programs ...string) string {
 			return path
 		}
 	}
-	skip(t, programs[0]+" is not installed", "install it: chromium and chromium-driver, firefox-esr on Debian")
+	skip.Test(t, programs[0]+" is not installed", "install it: chromium and chromium-driver, firefox-esr on Debian")
 	return ""
 }
 

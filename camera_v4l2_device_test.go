@@ -22,6 +22,7 @@ import (
 
 	"porthole/mjpeg"
 	"porthole/mjpeg/mjpegtest"
+	"porthole/testdata/skip"
 	"porthole/v4l2"
 	"porthole/v4l2/uapi"
 )
@@ -57,7 +58,7 @@ func eachCamera(t *testing.T, driver string, test func(t *testing.T, path string
 	}
 	if len(cameras) == 0 {
 		t.Logf("video nodes: %v %q", v4l2.Nodes(v4l2.Linux{}), reasons)
-		skip(t, noCameraHere, "plug one in, or run .ci/pizero")
+		skip.Test(t, noCameraHere, "plug one in, or run .ci/pizero")
 	}
 	for _, path := range cameras {
 		t.Run(filepath.Base(path), func(t *testing.T) { test(t, path) })
@@ -171,7 +172,7 @@ func TestV4L2Device(t *testing.T) {
 func TestV4L2DeviceTime64(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
 		if runtime.GOARCH != "arm" {
-			skip(t, "only 32-bit ARM has two layouts of buffers", "run .ci/pizero")
+			skip.Test(t, "only 32-bit ARM has two layouts of buffers", "run .ci/pizero")
 		}
 		c, err := openNode(withoutTime32{}, path, smallSize)
 		if err != nil {
@@ -203,7 +204,7 @@ func TestV4L2DeviceAny(t *testing.T) {
 		c, err := openAny()
 		if err != nil && len(inUse) == 0 {
 			t.Log(err)
-			skip(t, noCameraHere, "plug one in, or run .ci/pizero")
+			skip.Test(t, noCameraHere, "plug one in, or run .ci/pizero")
 		}
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
@@ -407,7 +408,7 @@ func TestV4L2DeviceUnplugged(t *testing.T) {
 		}
 		if err := plug("bind"); errors.Is(err, fs.ErrPermission) {
 			t.Log(err)
-			skip(t, noCameraHere, "plug one in, or run .ci/pizero")
+			skip.Test(t, noCameraHere, "plug one in, or run .ci/pizero")
 		}
 
 		c := openReal(t, path, smallSize)

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"porthole/mjpeg/mjpegtest"
+	"porthole/testdata/skip"
 	"porthole/v4l2/uapi"
 	"porthole/v4l2/v4l2test"
 )
@@ -138,7 +139,7 @@ func TestV4L2Range(t *testing.T) {
 // A kernel for 32 bit without 32-bit time has another layout for buffers.
 func TestV4L2Time64(t *testing.T) {
 	if !uapi.TimeIs32 {
-		skip(t, "only 32-bit systems have two layouts of buffers", "run it with GOARCH=386 or on ARM")
+		skip.Test(t, "only 32-bit systems have two layouts of buffers", "run it with GOARCH=386 or on ARM")
 	}
 	if size := unsafe.Sizeof(uapi.BufferTime64{}); size != 80 {
 		t.Fatalf("the structure has %d bytes, want 80", size)

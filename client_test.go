@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"porthole/testdata/skip"
 )
 
 // A client that comes before the camera has a picture waits for it, also if it is not the
@@ -120,7 +122,7 @@ func (c slowConn) Read(b []byte) (int, error) {
 // other. Clients over another link do not wait.
 func TestSlowClientsTakeTurns(t *testing.T) {
 	if thisHost.sockets.isQueued == nil {
-		skip(t, "this system does not tell what a socket has queued", "run it on Linux")
+		skip.Test(t, "this system does not tell what a socket has queued", "run it on Linux")
 	}
 	var (
 		mu    sync.Mutex

@@ -15,6 +15,8 @@ import (
 
 	"github.com/pkg/term/termios"
 	"golang.org/x/sys/unix"
+
+	"porthole/testdata/skip"
 )
 
 // A screen is a terminal with a person at it.
@@ -33,7 +35,7 @@ func newScreen(t *testing.T) *screen {
 	keyboard, terminal, err := termios.Pty()
 	if err != nil {
 		t.Log(err)
-		skip(t, "there are no pseudo-terminals here", "mount devpts")
+		skip.Test(t, "there are no pseudo-terminals here", "mount devpts")
 	}
 	s := &screen{keyboard: keyboard, terminal: terminal, before: attributes(t, terminal)}
 	go func() {

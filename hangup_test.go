@@ -12,13 +12,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"porthole/testdata/skip"
 )
 
 // serveOver serves a stream over a network, "tcp" or "unix".
 func serveOver(t *testing.T, network string) (s *stream, dial func(request string) net.Conn) {
 	t.Helper()
 	if thisHost.sockets.isHungUp == nil {
-		skip(t, "this system does not tell whether a client has hung up", "run it on Linux")
+		skip.Test(t, "this system does not tell whether a client has hung up", "run it on Linux")
 	}
 	s, address := serveStream(t, 10)
 	go s.repeat(t.Context())
@@ -274,7 +276,7 @@ func TestSlowClient(t *testing.T) {
 func TestSlowSocket(t *testing.T) {
 	t.Parallel() // it mostly waits
 	if testing.Short() {
-		skip(t, "it waits for 10 s and more", "run it without -short")
+		skip.Test(t, "it waits for 10 s and more", "run it without -short")
 	}
 	s, address := serveStream(t, 1)
 	go s.repeat(t.Context())

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"porthole/testdata/skip"
 )
 
 // TestMain runs the tests, or what a test needs to have in a process of its
@@ -41,9 +43,7 @@ func TestMain(m *testing.M) {
 		main()
 	default:
 		flag.Set("test.parallel", "4") // they mostly wait
-		status := m.Run()
-		printSkipped()
-		os.Exit(status)
+		os.Exit(skip.Main(m))
 	}
 }
 
@@ -76,7 +76,7 @@ func startProcess(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	err := cmd.Start()
 	if errors.Is(err, syscall.ENOEXEC) {
-		skip(t, "this system runs the tests in an emulator and cannot start them as programs", "run them where it can")
+		skip.Test(t, "this system runs the tests in an emulator and cannot start them as programs", "run them where it can")
 	}
 	if err != nil {
 		t.Fatal(err)

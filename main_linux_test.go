@@ -15,6 +15,8 @@ import (
 
 	"github.com/pkg/term/termios"
 	"golang.org/x/sys/unix"
+
+	"porthole/testdata/skip"
 )
 
 // TestTerminal has porthole in a terminal of its own, where a person types.
@@ -27,7 +29,7 @@ func testTerminal(t *testing.T, times int) {
 	keyboard, terminal, err := termios.Pty()
 	if err != nil {
 		t.Log(err)
-		skip(t, "there are no pseudo-terminals here", "mount devpts")
+		skip.Test(t, "there are no pseudo-terminals here", "mount devpts")
 	}
 	defer keyboard.Close()
 	defer terminal.Close() // goes first, and ends scanLines
@@ -135,7 +137,7 @@ func leaveSocket(t *testing.T, path string) {
 
 func TestListenDenied(t *testing.T) {
 	if os.Geteuid() == 0 {
-		skip(t, "root may listen anywhere", "run it as another user")
+		skip.Test(t, "root may listen anywhere", "run it as another user")
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o500); err != nil {

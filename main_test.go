@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"porthole/testdata/skip"
 )
 
 // limit is when a test gives up on something that takes no time at all: it
@@ -57,7 +59,7 @@ func beginOn(t *testing.T, h host, args ...string) *program {
 func launch(t *testing.T, args ...string) *program {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		skip(t, "Windows has no SIGTERM", "run it on another system")
+		skip.Test(t, "Windows has no SIGTERM", "run it on another system")
 	}
 	cmd := helper(t, "porthole", args...)
 	r, w := io.Pipe()

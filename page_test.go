@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"porthole/testdata/skip"
 )
 
 var pageTests = []struct {
@@ -44,10 +46,10 @@ var pageTests = []struct {
 // TestBrowser has the page in real browsers.
 func TestBrowser(t *testing.T) {
 	if testing.Short() {
-		skip(t, "browsers take two minutes", "run it without -short")
+		skip.Test(t, "browsers take two minutes", "run it without -short")
 	}
 	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
-		skip(t, "the page is the same for all processors", "run it on amd64 or arm64")
+		skip.Test(t, "the page is the same for all processors", "run it on amd64 or arm64")
 	}
 	for _, name := range slices.Sorted(maps.Keys(browsers)) {
 		t.Run(name, func(t *testing.T) {

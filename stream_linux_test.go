@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"porthole/testdata/skip"
 )
 
 // Viewers whose process is stopped delay nobody else, and nothing of them is
@@ -45,7 +47,7 @@ func TestStoppedClients(t *testing.T) {
 func TestFullSocket(t *testing.T) {
 	t.Parallel() // it mostly waits
 	if testing.Short() {
-		skip(t, "it waits for 10 s and more", "run it without -short")
+		skip.Test(t, "it waits for 10 s and more", "run it without -short")
 	}
 	s, address := serveStream(t, 2)
 	good, err := watch(address, "/stream")

@@ -86,17 +86,16 @@ func TestEncodeLimitedExtremes(t *testing.T) {
 	}
 }
 
-// checkDecoder has djpeg decode a picture, if it is there: it tells what is wrong.
+// checkDecoder lets djpeg decode a picture: it tells what is wrong.
 func checkDecoder(t *testing.T, picture []byte) {
-	t.Helper()
-	if _, err := exec.LookPath("djpeg"); err != nil {
-		return
-	}
-	cmd := exec.Command("djpeg", "-fast")
-	cmd.Stdin = bytes.NewReader(picture)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	if err := cmd.Run(); err != nil || complaints.Len() > 0 {
-		t.Fatalf("error %v: %s", err, &complaints)
-	}
+	t.Run("djpeg", func(t *testing.T) {
+		needs(t, "djpeg")
+		cmd := exec.Command("djpeg", "-fast")
+		cmd.Stdin = bytes.NewReader(picture)
+		var complaints bytes.Buffer
+		cmd.Stderr = &complaints
+		if err := cmd.Run(); err != nil || complaints.Len() > 0 {
+			t.Fatalf("error %v: %s", err, &complaints)
+		}
+	})
 }

@@ -8,11 +8,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"porthole/mjpeg/mjpegtest"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"porthole/mjpeg/mjpegtest"
+	"porthole/testdata/skip"
 )
 
 // A rawPicture is one as a driver hands it over, with rows that have some bytes
@@ -275,6 +277,16 @@ func TestEncodeAllocs(t *testing.T) {
 	}
 }
 
+func TestMain(m *testing.M) { os.Exit(skip.Main(m)) }
+
+// needs skips a test that needs a program which is not installed.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		skip.Test(t, program+" is not installed", "install it: libjpeg-turbo-progs, ffmpeg on Debian")
+	}
+}
+
 // Other decoders see what image/jpeg does, give or take what they round, and
 // have nothing to complain of.
 func TestEncodeDecoders(t *testing.T) {
@@ -284,9 +296,7 @@ func TestEncodeDecoders(t *testing.T) {
 	}
 	for name, args := range decoders {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(name); err != nil {
-				t.Skip(err)
-			}
+			needs(t, name)
 			for _, format := range rawFormats {
 				r := newRawPicture(format, 300, 203, testPictures(t)["page"])
 				for _, cores := range []int{1, 4} {

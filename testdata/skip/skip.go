@@ -1,4 +1,5 @@
-package main
+// Package skip skips tests and lists what was skipped, for the tests of all packages.
+package skip
 
 import (
 	"fmt"
@@ -17,8 +18,8 @@ var skipped struct {
 	names map[string][]string
 }
 
-// skip skips a test, and says why and what would make it run.
-func skip(t testing.TB, why, remedy string) {
+// Test skips a test, and says why and what would make it run.
+func Test(t testing.TB, why, remedy string) {
 	t.Helper()
 	reason := why + "; " + remedy
 	skipped.Lock()
@@ -33,8 +34,17 @@ func skip(t testing.TB, why, remedy string) {
 	t.Skip(reason)
 }
 
-// printSkipped lists what was skipped, a line for each reason.
-func printSkipped() {
+// Main runs the tests, lists those that were skipped, a line for each reason, and returns the
+// exit status.
+func Main(m *testing.M) int {
+	status := m.Run()
+	if len(skipped.names) > 0 {
+		list()
+	}
+	return status
+}
+
+func list() {
 	var out io.Writer = os.Stderr
 	if f := openGoStderr(); f != nil {
 		defer f.Close()
