@@ -40,6 +40,7 @@ type pipeCamera struct {
 	child   *child // nil until the first Capture
 	limit   time.Duration
 	split   mjpeg.Splitter
+	repair  mjpeg.Repairer
 	at      time.Time // of the last read
 	nextErr error     // that came behind the last picture
 }
@@ -58,7 +59,8 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 		picture, err := c.newest()
 		if picture != nil {
 			c.limit = c.stall
-			return append(dst, picture...), c.at, nil
+			dst, err = c.repair.Append(dst, picture)
+			return dst, c.at, err
 		}
 		if err == nil {
 			err = c.read(ctx, end)
@@ -117,7 +119,7 @@ func (c *pipeCamera) read(ctx context.Context, end time.Time) error {
 func (c *pipeCamera) explain(err error) error {
 	name := filepath.Base(c.argv[0])
 	switch {
-	case err == mjpeg.ErrDamaged, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, mjpeg.ErrDamaged), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case err == io.EOF:
 		c.child.stop(exitTimeout)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"porthole/mjpeg"
 	"porthole/mjpeg/mjpegtest"
 	"runtime"
 	"strings"
@@ -132,17 +131,25 @@ func TestPipeNewest(t *testing.T) {
 }
 
 func TestPipeDamaged(t *testing.T) {
-	c := pipeFrom(t, `head -c 1000 a.jpg; cat b.jpg; sleep 0.5; cat standin a.jpg; exec sleep 1000`)
-	c.wantError(t, mjpeg.ErrDamaged.Error())
+	c := pipeFrom(t, `head -c 1000 a.jpg; head -c 2 b.jpg; sleep 0.5; tail -c +3 b.jpg; sleep 0.5; cat standin a.jpg; exec sleep 1000`)
+	c.wantError(t, "damaged picture: it is cut off")
 	c.wantCapture(t, c.file(t, "b.jpg"))
 	c.wantCapture(t, c.file(t, "a.jpg"))
 }
 
 // A damaged picture that comes together with a good one is not forgotten.
 func TestPipeDamagedBehind(t *testing.T) {
-	c := pipeFrom(t, `(cat a.jpg; head -c 1000 a.jpg; cat b.jpg) >all; cat all; exec sleep 1000`)
+	c := pipeFrom(t, `(cat a.jpg; head -c 1000 a.jpg; printf '\377\305'; cat b.jpg) >all; cat all; exec sleep 1000`)
 	c.wantCapture(t, c.file(t, "a.jpg"))
-	c.wantError(t, mjpeg.ErrDamaged.Error())
+	c.wantError(t, "damaged picture: there is a marker inside its data that cannot be there")
+	c.wantCapture(t, c.file(t, "b.jpg"))
+}
+
+// What is odd at most comes out whole, as from a video node.
+func TestPipeRepairs(t *testing.T) {
+	c := pipeFrom(t, `head -c -2 a.jpg; (head -c 2 b.jpg; printf 'junk'; tail -c +3 b.jpg; printf '\377\331'; head -c 2 a.jpg) >odd
+		head -c 2 odd; sleep 0.5; tail -c +3 odd; exec sleep 1000`)
+	c.wantCapture(t, c.file(t, "a.jpg"))
 	c.wantCapture(t, c.file(t, "b.jpg"))
 }
 

@@ -371,6 +371,40 @@ func TestCameraDamaged(t *testing.T) {
 	})
 }
 
+// The log tells of damaged pictures at once, and then once a minute how many there were.
+func TestDamageLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, c, logged := startSupervisor(t, "/dev/video0", "/dev/video0", 10*time.Second)
+		newViewer(t, k.stream, 0)
+		time.Sleep(50 * time.Millisecond)
+		rare, usual := mjpeg.Damage("it is rare"), mjpeg.Damage("it is usual")
+		for i := range 150 {
+			cause := usual
+			if i%3 == 0 {
+				cause = rare
+			}
+			time.Sleep(900 * time.Millisecond)
+			c.set("/dev/video0", nil, cause)
+			time.Sleep(100 * time.Millisecond) // one picture
+			c.set("/dev/video0", nil, nil)
+		}
+		var lines []string
+		for line := range strings.Lines(logged.String()) {
+			if strings.Contains(line, "damaged") {
+				lines = append(lines, strings.TrimSpace(line))
+			}
+		}
+		want := []string{
+			"/dev/video0: a damaged picture was left out: it is rare",
+			"/dev/video0: 60 damaged pictures were left out in 1m0s, most often because it is usual",
+			"/dev/video0: 60 damaged pictures were left out in 1m0s, most often because it is usual",
+		}
+		if !slices.Equal(lines, want) {
+			t.Errorf("logged\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
 // A snapshot from a camera that was just opened waits for its exposure.
 func TestSnapshotSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

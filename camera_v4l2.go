@@ -145,6 +145,7 @@ type v4l2Camera struct {
 	formats []v4l2.FourCC  // that we take, the best first
 	pix     v4l2.PixFormat // granted
 	encoder *mjpeg.Encoder // nil if the camera sends JPEG
+	repair  mjpeg.Repairer // of JPEGs
 
 	assignments []assignment // of controls, by -set
 	steadyRate  bool         // at the cost of brightness
@@ -274,14 +275,15 @@ func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 	}
 	if c.damaged > 0 {
 		c.damaged--
-		return dst, time.Time{}, mjpeg.ErrDamaged
+		c.repair.Suspect()
+		return dst, time.Time{}, errDataLost
 	}
 	if err := c.dequeueNewest(ctx); err != nil {
 		return dst, time.Time{}, explainV4L2(c.device.Path(), err)
 	}
 	at := c.capturedAt(&c.buffer)
 	dst, damage := c.appendPicture(dst, &c.buffer)
-	if damage != nil && damage != mjpeg.ErrDamaged {
+	if damage != nil && !errors.Is(damage, mjpeg.ErrDamaged) {
 		return dst, at, explainV4L2(c.device.Path(), damage)
 	}
 	if err := c.device.Queue(&c.buffer); err != nil {
@@ -317,15 +319,19 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 	}
 }
 
+// errDataLost is about a picture with V4L2_BUF_FLAG_ERROR.
+const errDataLost = mjpeg.Damage("the driver has lost data of it")
+
 // appendPicture appends the picture in b to dst as a JPEG.
 func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2.Buffer) ([]byte, error) {
 	switch {
 	case b.Damaged():
-		return dst, mjpeg.ErrDamaged
+		c.repair.Suspect()
+		return dst, errDataLost
 	case c.encoder != nil:
 		return c.encoder.Append(dst, b.Data())
 	}
-	return mjpeg.AppendRepaired(dst, b.Data())
+	return c.repair.Append(dst, b.Data())
 }
 
 // capturedAt returns when the picture in b was captured. It takes the driver's time if

@@ -222,6 +222,9 @@ func TestV4L2Capture(t *testing.T) {
 		{"one", []v4l2test.Picture{{Data: picture1}}, picture1, 0},
 		{"the newest of three", []v4l2test.Picture{{Data: picture1}, {Data: picture2}, {Data: picture3}}, picture3, 0},
 		{"padding", []v4l2test.Picture{{Data: append(bytes.Clone(picture1), make([]byte, 5000)...)}}, picture1, 0},
+		{"no end", []v4l2test.Picture{{Data: picture1[:len(picture1)-2]}}, picture1, 0},
+		{"the last one's end in front", []v4l2test.Picture{{Data: append(bytes.Clone(picture2[len(picture2)-100:]), picture1...)}}, picture1, 0},
+		{"half and another", []v4l2test.Picture{{Data: append(bytes.Clone(picture1[:len(picture1)/2]), picture2...)}}, nil, 0},
 		{"ERROR flag", []v4l2test.Picture{damaged}, nil, 0},
 		{"the newest has the ERROR flag", []v4l2test.Picture{{Data: picture2}, damaged}, picture2, 1},
 		{"the oldest has the ERROR flag", []v4l2test.Picture{damaged, {Data: picture2}}, picture2, 1},
@@ -246,7 +249,7 @@ func TestV4L2Capture(t *testing.T) {
 				t.Errorf("%d buffers are queued, want %d", len(k.Queued), buffersJPEG)
 			}
 			for range test.after {
-				if _, err := captureOne(c); err != mjpeg.ErrDamaged {
+				if _, err := captureOne(c); !errors.Is(err, mjpeg.ErrDamaged) {
 					t.Errorf("afterwards: got error %v, want mjpeg.ErrDamaged", err)
 				}
 			}

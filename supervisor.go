@@ -27,6 +27,9 @@ const (
 	// a camera.
 	devicePollInterval = 500 * time.Millisecond
 
+	// damageLogInterval is the least time between two lines about damaged pictures.
+	damageLogInterval = time.Minute
+
 	// maxSeenLines is how many different lines from cameras are logged. Most come again at
 	// each start.
 	maxSeenLines = 100
@@ -74,6 +77,8 @@ type supervisor struct {
 	lastWorking      *settings       // want before changes that the camera has not taken yet; nil without
 	refused          string          // what viewers wanted and did not get, and why
 	seenLines        map[string]bool // from cameras
+	damages          map[string]int  // damaged pictures by their cause, since damagesSince
+	damagesSince     time.Time       // when they were logged last
 
 	cameraMu sync.Mutex   // protects these, and keeps current open
 	current  configurable // nil while none is open
@@ -256,7 +261,7 @@ func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, j
 		if !errors.Is(err, mjpeg.ErrDamaged) {
 			return nil, nil, at, err
 		}
-		sv.updateStatus(func(s *cameraStatus) { s.Damaged++ })
+		sv.noteDamaged(cam, err)
 		if since.IsZero() {
 			since = time.Now()
 		}
@@ -265,6 +270,40 @@ func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, j
 			return nil, nil, at, fmt.Errorf("%s: only damaged pictures for %v: try another cable, port or -size", cam.Info().label(), limit)
 		}
 	}
+}
+
+// noteDamaged counts a damaged picture. It logs the first, and then at most once a minute how
+// many there were.
+func (sv *supervisor) noteDamaged(cam camera, err error) {
+	cause := err.Error()
+	if damage := mjpeg.Damage(""); errors.As(err, &damage) {
+		cause = string(damage)
+	}
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.status.Damaged++
+	if sv.damages == nil {
+		sv.damages = map[string]int{}
+	}
+	sv.damages[cause]++
+	past := time.Since(sv.damagesSince)
+	if past < damageLogInterval {
+		return
+	}
+	count := 0
+	for c, n := range sv.damages {
+		count += n
+		if n > sv.damages[cause] {
+			cause = c
+		}
+	}
+	line := fmt.Sprintf("%s: a damaged picture was left out: %s", cam.Info().label(), cause)
+	if count > 1 {
+		line = fmt.Sprintf("%s: %d damaged pictures were left out in %v, most often because %s", cam.Info().label(), count, past.Round(time.Second), cause)
+	}
+	sv.log.Print(line)
+	clear(sv.damages)
+	sv.damagesSince = time.Now()
 }
 
 // attach lets viewers change the settings of a camera.

@@ -25,3 +25,24 @@ import "errors"
 
 // ErrDamaged is the error of a picture that came and was no good. The next one may be.
 var ErrDamaged = errors.New("damaged picture")
+
+// A Damage is an error that matches ErrDamaged and says what is wrong with a picture.
+type Damage string
+
+func (d Damage) Error() string        { return "damaged picture: " + string(d) }
+func (d Damage) Is(target error) bool { return target == ErrDamaged }
+
+// What is wrong with pictures.
+const (
+	damageStart   = Damage("it does not start as a JPEG")
+	damageHeader  = Damage("its header makes no sense")
+	damageKind    = Damage("it is of a kind of JPEG that browsers do not show")
+	damageSize    = Damage("its width or height is 0")
+	damageScan    = Damage("it has no data")
+	damageMarker  = Damage("there is a marker inside its data that cannot be there")
+	damageRestart = Damage("restart markers are out of order")
+	damageCut     = Damage("it is cut off")
+	damageMissing = Damage("data is missing in it")
+	damageExtra   = Damage("it has more data than fits its size")
+	damageCode    = Damage("its data makes no sense")
+)

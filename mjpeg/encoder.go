@@ -177,7 +177,7 @@ func appendSegment(b []byte, marker byte, content []byte) []byte {
 // short. It must not be called while another call is running.
 func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
 	if len(raw) < e.length {
-		return dst, ErrDamaged
+		return dst, damageCut
 	}
 	e.raw = raw
 	e.strips[0].out = append(dst, e.header...)

@@ -220,7 +220,7 @@ func TestEncodeStrips(t *testing.T) {
 // checkRestarts checks that each restart marker is the one that is due.
 func checkRestarts(t *testing.T, picture []byte) {
 	t.Helper()
-	scan, _ := findScan(picture)
+	scan := bytes.Index(picture, []byte{0xff, markerSOS})
 	due := byte(0)
 	for i := scan + 2; i+1 < len(picture); i++ {
 		if m := picture[i+1]; picture[i] == 0xff && m&^7 == markerRST {

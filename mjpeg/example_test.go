@@ -2,6 +2,7 @@ package mjpeg_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image/jpeg"
 	"io"
@@ -13,20 +14,21 @@ import (
 )
 
 // A camera has padded its picture with zeros.
-func ExampleAppendRepaired() {
+func ExampleRepairer() {
 	whole, err := os.ReadFile("../static/1.jpg")
 	if err != nil {
 		log.Fatal(err)
 	}
 	sent := append(bytes.Clone(whole), make([]byte, 1000)...)
-	repaired, err := mjpeg.AppendRepaired(nil, sent)
+	var repairer mjpeg.Repairer
+	repaired, err := repairer.Append(nil, sent)
 	fmt.Println(len(sent)-len(repaired), "bytes fewer, error", err)
 
-	_, err = mjpeg.AppendRepaired(nil, sent[:len(whole)/2])
+	_, err = repairer.Append(nil, sent[:len(whole)/2])
 	fmt.Println(err)
 	// Output:
 	// 1000 bytes fewer, error <nil>
-	// damaged picture
+	// damaged picture: it is cut off
 }
 
 // A grey picture of 64x48 becomes a JPEG. Programs that encode many pass the same buffer
@@ -59,7 +61,7 @@ func ExampleSplitter() {
 	var splitter mjpeg.Splitter
 	for {
 		switch picture, err := splitter.Next(); {
-		case err == mjpeg.ErrDamaged:
+		case errors.Is(err, mjpeg.ErrDamaged):
 			fmt.Println(err)
 		case err != nil:
 			log.Fatal(err)

@@ -4,39 +4,31 @@ import "bytes"
 
 // JPEG markers: the second byte, after FF (table B.1).
 const (
-	markerSOF = 0xc0 // start of a frame, baseline: its size and components
-	markerDHT = 0xc4 // Huffman tables
-	markerRST = 0xd0 // a restart inside a scan, the first of eight
-	markerSOI = 0xd8 // start of the image
-	markerEOI = 0xd9 // end of the image
-	markerSOS = 0xda // start of a scan: a header, then the entropy-coded data
-	markerDQT = 0xdb // quantization tables
-	markerDRI = 0xdd // restart interval, in MCUs
-	markerTEM = 0x01 // temporary, for arithmetic coding
+	markerTEM  = 0x01 // temporary, for arithmetic coding
+	markerSOF  = 0xc0 // start of a frame, baseline: its size and components
+	markerSOF1 = 0xc1 // the same, extended sequential
+	markerSOF2 = 0xc2 // progressive
+	markerDHT  = 0xc4 // Huffman tables
+	markerSOF9 = 0xc9 // sequential, with arithmetic coding
+	markerSOFA = 0xca // progressive, with arithmetic coding
+	markerDAC  = 0xcc // conditions of arithmetic coding
+	markerSOFF = 0xcf // the last start of a frame
+	markerRST  = 0xd0 // a restart inside a scan, the first of eight
+	markerSOI  = 0xd8 // start of the image
+	markerEOI  = 0xd9 // end of the image
+	markerSOS  = 0xda // start of a scan: a header, then the entropy-coded data
+	markerDQT  = 0xdb // quantization tables
+	markerDRI  = 0xdd // restart interval, in MCUs
+	markerAPP  = 0xe0 // for applications, the first of sixteen
+	markerCOM  = 0xfe // a comment
 )
 
-// AppendRepaired appends a picture to dst as a whole JPEG: without the bytes that pad it
-// behind its end, and with the Huffman tables that many USB cameras omit. It returns dst
-// and ErrDamaged if the picture does not start or end as a JPEG does.
-func AppendRepaired(dst, picture []byte) ([]byte, error) {
-	scan, hasTables := findScan(picture)
-	if scan < 0 {
-		return dst, ErrDamaged
-	}
-	// In entropy-coded data, 00 or a restart marker follows FF (F.1.2.3), so behind SOS
-	// only the end itself looks like EOI.
-	end := bytes.LastIndex(picture[scan:], []byte{0xff, markerEOI})
-	if end < 0 {
-		return dst, ErrDamaged
-	}
-	end += scan + 2
-	if hasTables {
-		return append(dst, picture[:end]...), nil
-	}
-	dst = append(dst, picture[:scan]...)
-	dst = append(dst, huffmanTables...)
-	return append(dst, picture[scan:end]...), nil
-}
+// isRestart reports whether a marker is one of the eight restart markers.
+func isRestart(marker byte) bool { return marker&^7 == markerRST }
+
+// isAlone reports whether a marker has no length and nothing behind it. EOI and SOI do not
+// either, but mean something.
+func isAlone(marker byte) bool { return isRestart(marker) || marker == markerTEM }
 
 // Pad makes a JPEG n bytes longer: FF may be repeated in front of a marker, here EOI
 // (B.1.1.2). It returns picture as it is if that does not end as a JPEG does.
@@ -49,36 +41,6 @@ func Pad(picture []byte, n int) []byte {
 		picture = append(picture, 0xff)
 	}
 	return append(picture, markerEOI)
-}
-
-// findScan goes through the marker segments up to the first scan. It returns the offset of
-// its SOS marker, or -1 if there is none, and whether Huffman tables come before it.
-//
-// A segment is FF, a marker, the length of the rest (2 bytes, big endian, including
-// themselves), and content. FF may be repeated as fill (B.1.1.2).
-func findScan(b []byte) (scan int, hasTables bool) {
-	if len(b) < 2 || b[0] != 0xff || b[1] != markerSOI {
-		return -1, false
-	}
-	for i := 2; i+4 <= len(b) && b[i] == 0xff; {
-		switch marker := b[i+1]; marker {
-		case markerSOS:
-			return i, hasTables
-		case 0xff:
-			i++
-			continue
-		case markerSOI, markerEOI, markerTEM, 0x00:
-			return -1, false
-		case markerDHT:
-			hasTables = true
-		}
-		length := int(b[i+2])<<8 | int(b[i+3])
-		if length < 2 {
-			return -1, false
-		}
-		i += 2 + length
-	}
-	return -1, false
 }
 
 // huffmanTables is a DHT segment with the typical tables for 8-bit samples (K.3.3), which
@@ -116,3 +78,17 @@ var huffmanTables = []byte("\xff\xc4\x01\xa2" +
 	"\xc4\xc5\xc6\xc7\xc8\xc9\xca\xd2\xd3\xd4\xd5\xd6\xd7\xd8\xd9\xda" +
 	"\xe2\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xea\xf2\xf3\xf4\xf5\xf6\xf7\xf8" +
 	"\xf9\xfa")
+
+// typicalTable returns the counts and symbols of a typical table, as a DHT segment has them.
+// Tables with other numbers than 0 are those for chrominance.
+func typicalTable(class, number int) []byte {
+	const dc, ac = 1 + 16 + 12, 1 + 16 + 162 // lengths
+	at := 4
+	if number > 0 {
+		at += dc + ac
+	}
+	if class == 0 {
+		return huffmanTables[at+1 : at+dc]
+	}
+	return huffmanTables[at+dc+1 : at+dc+ac]
+}

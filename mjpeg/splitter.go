@@ -17,14 +17,15 @@ const (
 )
 
 // A Splitter cuts a stream of JPEGs that follow each other into pictures. Its zero value
-// is ready to use: call Next until it returns nil, then Fill, and so on.
+// is ready to use: call Next until it returns nil, then Fill, and so on. A [Repairer] finds
+// out whether a picture is whole.
 //
 // It goes from marker to marker. A search for the end would be simpler, but many pictures
 // contain a thumbnail, which has an end of its own.
 type Splitter struct {
 	buf    []byte
 	start  int  // of the picture in buf; the bytes before it were returned or skipped
-	pos    int  // in buf, of the next marker; beyond its end if that has not come yet
+	pos    int  // in buf, of the next marker or before it; beyond its end if that has not come yet
 	inside bool // a picture has begun at start
 	scan   bool // pos is inside the entropy-coded data of a scan
 	scans  bool // a scan has begun, so the picture may end
@@ -42,42 +43,42 @@ func (s *Splitter) Fill(r io.Reader) error {
 	return err
 }
 
-// Next returns the next complete picture, or nil if more has to be read first. It skips
-// bytes between pictures. ErrDamaged says that a picture began and did not go on as one; any
-// other error that this is no stream of pictures, as it has one of more than 16 MB.
+// Next returns the next picture, or nil if more has to be read first. A picture ends with EOI
+// or, if that is missing, where the next one begins. Next skips bytes between pictures.
+// ErrDamaged says that a picture began and did not go on as one; any other error that this is
+// no stream of pictures, as it has one of more than 16 MB.
 func (s *Splitter) Next() ([]byte, error) {
 	if !s.inside && !s.begin() {
 		return nil, nil
 	}
 	for {
-		if s.scan && s.pos < len(s.buf) {
-			s.skipData()
-		}
+		s.skipData()
 		if s.pos-s.start > maxPicture {
 			return nil, fmt.Errorf("a picture of more than %d MB", maxPicture>>20)
 		}
 		if s.pos+2 > len(s.buf) {
 			return nil, nil
 		}
-		if s.buf[s.pos] != 0xff {
-			return nil, s.drop()
-		}
 		switch marker := s.buf[s.pos+1]; {
 		case marker == 0xff:
 			s.pos++ // the first is fill (B.1.1.2)
-		case s.scan && (marker == 0 || marker&^7 == markerRST):
+		case marker == 0 || isAlone(marker):
 			s.pos += 2
 		case s.scans && marker == markerEOI:
-			return s.take(), nil
-		case marker <= markerTEM || marker >= markerRST && marker <= markerEOI:
-			return nil, s.drop() // these have no length: they are no segments
+			return s.take(s.pos + 2), nil
+		case s.scans && marker == markerSOI:
+			return s.take(s.pos), nil
+		case marker == markerSOI || marker == markerEOI:
+			return nil, s.drop(damageScan)
+		case s.scan && !mayFollowScan(marker):
+			return nil, s.drop(damageMarker)
 		default:
 			if s.pos+4 > len(s.buf) {
 				return nil, nil
 			}
 			length := int(s.buf[s.pos+2])<<8 | int(s.buf[s.pos+3])
 			if length < 2 {
-				return nil, s.drop()
+				return nil, s.drop(damageHeader)
 			}
 			s.pos += 2 + length
 			s.scan = marker == markerSOS
@@ -103,28 +104,31 @@ func (s *Splitter) begin() bool {
 	return true
 }
 
-// skipData moves to the next FF. In the data of a scan, 00 or a restart marker follows it
-// (F.1.2.3), and behind the data another marker.
+// skipData moves to the next FF, over the data of a scan or bytes that do not belong between
+// segments.
 func (s *Splitter) skipData() {
-	i := bytes.IndexByte(s.buf[s.pos:], 0xff)
+	if s.pos >= len(s.buf) {
+		return
+	}
+	i := indexFF(s.buf[s.pos:])
 	if i < 0 {
 		i = len(s.buf) - s.pos
 	}
 	s.pos += i
 }
 
-// take ends the picture behind the marker at pos, and returns it.
-func (s *Splitter) take() []byte {
-	picture := s.buf[s.start : s.pos+2]
-	s.start = s.pos + 2
+// take ends the picture at an offset, and returns it.
+func (s *Splitter) take(end int) []byte {
+	picture := s.buf[s.start:end]
+	s.start = end
 	s.inside = false
 	return picture
 }
 
 // drop gives up the picture. The search for the next one begins where this one went
 // wrong: before that it would find the thumbnail.
-func (s *Splitter) drop() error {
+func (s *Splitter) drop(why error) error {
 	s.start = s.pos
 	s.inside = false
-	return ErrDamaged
+	return why
 }

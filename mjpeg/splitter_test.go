@@ -22,6 +22,7 @@ func splitStreams(t testing.TB) []splitStream {
 	within := func(parts ...[]byte) []byte { return join(whole[:data], join(parts...), whole[data:]) }
 	// A second scan behind the first, with tables of its own before it.
 	scans := join(whole[:len(whole)-2], mjpegtest.Segment(markerDHT, huffmanTables[4:]), whole[scan:])
+	gap := join(whole[:2], mjpegtest.Segment(0xe1, whole), []byte{1, 2, 3}, whole[2:])
 	fill := mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xff, 0xff})
 
 	return []splitStream{
@@ -44,10 +45,11 @@ func splitStreams(t testing.TB) []splitStream {
 		{"the end only", join(eoi, whole), [][]byte{whole}, 0},
 		{"the end twice", join(whole, eoi, whole), [][]byte{whole, whole}, 0},
 		{"the start twice", join(whole[:2], whole), [][]byte{whole}, 1},
-		{"truncated", join(cut, whole), [][]byte{whole}, 1},
-		{"truncated, with a thumbnail", join(thumbnail[:len(thumbnail)-10], whole), [][]byte{whole}, 1},
+		{"truncated", join(cut, whole), [][]byte{cut, whole}, 0}, // only its end may be missing
+		{"truncated, with a thumbnail", join(thumbnail[:len(thumbnail)-10], whole), [][]byte{thumbnail[:len(thumbnail)-10], whole}, 0},
 		{"truncated in the header", join(whole[:scan], whole), [][]byte{whole}, 1},
-		{"damaged behind a thumbnail", join(whole[:2], mjpegtest.Segment(0xe1, whole), []byte{1, 2, 3}, whole[2:], whole), [][]byte{whole}, 1},
+		{"bytes behind a thumbnail", join(gap, whole), [][]byte{gap, whole}, 0},
+		{"nonsense in the data", join(within([]byte{0xff, 0xc5}), whole), [][]byte{whole}, 1},
 		{"no scan", join(whole[:scan], eoi, whole), [][]byte{whole}, 1},
 		{"length 0", join(whole[:2], []byte{0xff, 0xe1, 0, 0}, whole), [][]byte{whole}, 1},
 		{"restart outside a scan", join(whole[:2], []byte{0xff, 0xd3}, whole), [][]byte{whole}, 1},
@@ -185,7 +187,7 @@ func TestSplitterAllocs(t *testing.T) {
 }
 
 // However the input is cut, the same pictures come out of it, and each is a
-// part of it from SOI to EOI.
+// part of it that begins with SOI.
 func FuzzSplitter(f *testing.F) {
 	for _, test := range splitStreams(f) {
 		f.Add(test.stream, []byte{1})
@@ -198,8 +200,8 @@ func FuzzSplitter(f *testing.F) {
 		}
 		rest := stream
 		for _, picture := range want {
-			if !bytes.HasPrefix(picture, []byte{0xff, markerSOI}) || !bytes.HasSuffix(picture, []byte{0xff, markerEOI}) {
-				t.Fatalf("got % x, want something from FF D8 to FF D9", picture)
+			if !bytes.HasPrefix(picture, []byte{0xff, markerSOI}) {
+				t.Fatalf("got % x, want something from FF D8 on", picture)
 			}
 			i := bytes.Index(rest, picture)
 			if i < 0 {

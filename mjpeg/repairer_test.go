@@ -28,7 +28,7 @@ func TestHuffmanTables(t *testing.T) {
 	}
 }
 
-func TestAppendRepaired(t *testing.T) {
+func TestRepairer(t *testing.T) {
 	whole := mjpegtest.SmallJPEG(t)
 	cut := whole[:len(whole)-10]
 	bare := bytes.Replace(whole, huffmanTables, nil, 1)
@@ -63,12 +63,12 @@ func TestAppendRepaired(t *testing.T) {
 		{"truncated, with a thumbnail", mjpegtest.InsertAfterSOI(cut, thumbnail), nil},
 		{"segment of length 0", mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xe1, 0, 0}), nil},
 		{"segment past the end", mjpegtest.InsertAfterSOI(whole, []byte{0xff, 0xe1, 0xff, 0xff}), nil},
-		{"garbage for a marker", mjpegtest.InsertAfterSOI(whole, []byte{1, 2, 3, 4}), nil},
+		{"bytes between segments", mjpegtest.InsertAfterSOI(whole, []byte{1, 2, 3, 4}), whole},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			dst := []byte("before")
-			got, err := AppendRepaired(dst, test.picture)
+			got, err := new(Repairer).Append(dst, test.picture)
 			if test.want == nil {
 				if !errors.Is(err, ErrDamaged) || !bytes.Equal(got, dst) {
 					t.Errorf("got %d bytes more, error %v; want none, ErrDamaged", len(got)-len(dst), err)
@@ -88,17 +88,60 @@ func TestAppendRepaired(t *testing.T) {
 	}
 }
 
-// A picture that was cut short anywhere is damaged, with tables or without.
-func TestAppendRepairedCut(t *testing.T) {
+// A picture that was cut short anywhere is damaged, with tables or without. Only its end may
+// be missing.
+func TestRepairerCut(t *testing.T) {
 	whole := mjpegtest.SmallJPEG(t)
 	for _, picture := range [][]byte{whole, bytes.Replace(whole, huffmanTables, nil, 1)} {
 		for n := range picture {
-			got, err := AppendRepaired(nil, picture[:n])
-			if !errors.Is(err, ErrDamaged) || len(got) != 0 {
+			got, err := new(Repairer).Append(nil, picture[:n])
+			if n >= len(picture)-2 {
+				if err != nil || !bytes.Equal(got, whole) {
+					t.Errorf("%d of %d bytes: got %d bytes, error %v; want the picture", n, len(picture), len(got), err)
+				}
+			} else if !errors.Is(err, ErrDamaged) || len(got) != 0 {
 				t.Errorf("%d of %d bytes: got %d bytes, error %v; want none, ErrDamaged", n, len(picture), len(got), err)
 			}
 		}
 	}
+}
+
+func TestRepairerAllocs(t *testing.T) {
+	var r Repairer
+	dst := make([]byte, 0, 64<<10)
+	bare := bytes.Replace(mjpegtest.SmallJPEG(t), huffmanTables, nil, 1)
+	for name, picture := range map[string][]byte{"good": onePicture, "without tables": bare, "damaged": onePicture[:20_000]} {
+		if n := testing.AllocsPerRun(100, func() { r.Append(dst, picture) }); n != 0 {
+			t.Errorf("%s: %v allocations per picture", name, n)
+		}
+	}
+}
+
+// BenchmarkRepairer goes through a picture of 28 KB by its structure, and counts its blocks.
+func BenchmarkRepairer(b *testing.B) {
+	dst := make([]byte, 0, 64<<10)
+	for name, counts := range map[string]bool{"structure": false, "count": true} {
+		b.Run(name, func(b *testing.B) {
+			r := Repairer{started: true}
+			b.SetBytes(int64(len(onePicture)))
+			b.ReportAllocs()
+			for b.Loop() {
+				r.toCount, r.since = 0, 0
+				if counts {
+					r.Suspect()
+				}
+				if _, err := r.Append(dst, onePicture); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("copy", func(b *testing.B) {
+		b.SetBytes(int64(len(onePicture)))
+		for b.Loop() {
+			dst = append(dst[:0], onePicture...)
+		}
+	})
 }
 
 // With fill bytes a JPEG is longer and the same picture.
@@ -120,7 +163,7 @@ func TestPad(t *testing.T) {
 		if got, err := split.Next(); err != nil || !bytes.Equal(got, filled) {
 			t.Errorf("with %d bytes more: the splitter finds %d bytes, error %v; want %d", more, len(got), err, len(filled))
 		}
-		if got, err := AppendRepaired(nil, filled); err != nil || !bytes.Equal(got, filled) {
+		if got, err := new(Repairer).Append(nil, filled); err != nil || !bytes.Equal(got, filled) {
 			t.Errorf("with %d bytes more: got %d bytes, error %v; want %d", more, len(got), err, len(filled))
 		}
 	}
@@ -131,31 +174,42 @@ func TestPad(t *testing.T) {
 	}
 }
 
-func FuzzAppendRepaired(f *testing.F) {
+// Whatever comes, a Repairer does not panic, and what it makes is a JPEG that decodes if the
+// picture did.
+func FuzzRepairer(f *testing.F) {
 	whole := mjpegtest.SmallJPEG(f)
 	f.Add([]byte(nil))
 	f.Add(whole)
 	f.Add(bytes.Replace(whole, huffmanTables, nil, 1))
 	f.Add(append(bytes.Clone(whole), make([]byte, 100)...))
 	f.Add(mjpegtest.InsertAfterSOI(whole[:len(whole)-10], mjpegtest.Segment(0xe1, whole)))
+	for _, name := range pictureNames(f, "") {
+		f.Add(picture(f, name))
+	}
 	f.Fuzz(func(t *testing.T, picture []byte) {
+		var r Repairer
 		before := []byte("before")
-		got, err := AppendRepaired(before, picture)
-		if !bytes.HasPrefix(got, before) {
-			t.Fatalf("got %q, want %q in front", got, before)
-		}
-		got = got[len(before):]
-		if err != nil {
-			if !errors.Is(err, ErrDamaged) || len(got) != 0 {
-				t.Fatalf("got %d bytes, error %v; want none, ErrDamaged", len(got), err)
+		for _, counts := range []bool{true, false} {
+			if !counts {
+				r.toCount, r.since = 0, 0
 			}
-			return
-		}
-		if !bytes.HasPrefix(got, []byte{0xff, markerSOI}) || !bytes.HasSuffix(got, []byte{0xff, markerEOI}) {
-			t.Fatalf("got % x, want something from FF D8 to FF D9", got)
-		}
-		if decodes(picture) && !decodes(got) {
-			t.Fatalf("% x decodes, % x does not", picture, got)
+			got, err := r.Append(before, picture)
+			if !bytes.HasPrefix(got, before) {
+				t.Fatalf("got %q, want %q in front", got, before)
+			}
+			got = got[len(before):]
+			if err != nil {
+				if !errors.Is(err, ErrDamaged) || len(got) != 0 {
+					t.Fatalf("got %d bytes, error %v; want none, ErrDamaged", len(got), err)
+				}
+				continue
+			}
+			if !bytes.HasPrefix(got, []byte{0xff, markerSOI}) || !bytes.HasSuffix(got, []byte{0xff, markerEOI}) {
+				t.Fatalf("got % x, want something from FF D8 to FF D9", got)
+			}
+			if decodes(picture) && !decodes(got) {
+				t.Fatalf("% x decodes, % x does not", picture, got)
+			}
 		}
 	})
 }
