@@ -175,14 +175,13 @@ func (d *bitReader) skipMCUs(n int, blocks []block, s *scan) error {
 	return nil
 }
 
-// skipBlocks skips blocks of sequential pictures. Its loop takes nearly all of the time that
-// counting takes.
+// skipBlocks skips blocks of sequential pictures (F.2.2). Nearly all of the time that counting
+// takes is spent in its loop.
 func (d *bitReader) skipBlocks(blocks []block) error {
 	word, bits := d.word, d.bits
 	for i := range blocks {
-		b := &blocks[i]
-		table, class := b.dc, 0
-		for left := 64; left > 0; table, class = b.ac, 1 {
+		table := blocks[i].dc
+		for left := 64; left > 0; table = blocks[i].ac {
 			for bits < 17 {
 				if next := d.pos + 2; next <= len(d.data) && d.data[next-2] != 0xff && d.data[next-1] != 0xff {
 					word |= (uint32(d.data[next-2])<<8 | uint32(d.data[next-1])) << (uint(16-bits) & 31)
@@ -195,32 +194,40 @@ func (d *bitReader) skipBlocks(blocks []block) error {
 				}
 			}
 			e := int(table.lookup[word>>(32-lookupBits)])
-			if e == 0 || e>>coefficientShift > left {
-				if e, _ = table.symbol(word, class); e == 0 || e>>coefficientShift > left {
+			n := e >> coefficientShift
+			if n&^blockEnds > left { // some of the symbols belong to the next block, or there is none
+				e, _ = table.symbol(word)
+				if n = e >> coefficientShift; n&^blockEnds > left {
 					return damageCode
 				}
 			}
 			word <<= uint(e) & entryBits
 			bits -= e & entryBits
-			left -= e >> coefficientShift
-			if e&blockEnds != 0 {
+			if n >= blockEnds {
 				break
 			}
+			left -= n
 		}
 	}
 	d.word, d.bits = word, bits
 	return nil
 }
 
+// skipSymbol skips a symbol and the bits that belong to it, and returns how many coefficients
+// it stands for.
+func (d *bitReader) skipSymbol(table *huffmanTable) int {
+	d.fill()
+	e, _ := table.symbol(d.word)
+	d.drop(e & entryBits)
+	return e >> coefficientShift
+}
+
 // skipDC skips the upper bits of the first coefficients of blocks (G.1.2.1).
 func (d *bitReader) skipDC(blocks []block) error {
 	for _, b := range blocks {
-		d.fill()
-		e, _ := b.dc.symbol(d.word, 0)
-		if e == 0 {
+		if d.skipSymbol(b.dc) > 1 {
 			return damageCode
 		}
-		d.drop(e & entryBits)
 	}
 	return nil
 }

@@ -1,16 +1,21 @@
 package mjpeg
 
-import "bytes"
+import (
+	"bytes"
+)
 
 // lookupBits is how many bits are looked up at a time. Most codes are shorter, and many
 // coefficients with their codes.
 const lookupBits = 10
 
-// An entry of a lookup table says what to skip: bits, and coefficients.
+// An entry of a lookup table says what to skip: bits and, from coefficientShift on,
+// coefficients.
 const (
-	entryBits        = 31     // mask of the number of bits
-	blockEnds        = 1 << 5 // the last symbol was the end of the block; it counts as a coefficient
-	coefficientShift = 6
+	entryBits        = 31 // mask of the number of bits
+	coefficientShift = 5
+
+	blockEnds = 256 // is added if the last symbol ends the block, and counts as a coefficient
+	noSymbol  = 65  // in place of coefficients, more than a block has: there is no symbol
 )
 
 // A huffmanTable tells the codes in entropy-coded data apart.
@@ -20,9 +25,10 @@ type huffmanTable struct {
 	spec []byte
 
 	// lookup has entries for all that the next lookupBits can be: for as many symbols as
-	// are whole there, whose last may have more bits behind its code. 0: none is.
+	// are whole there, whose last may have more bits behind its code.
 	lookup [1 << lookupBits]uint16
 	made   []byte // the spec that lookup was made from
+	class  int    // of the table: 0 for DC, 1 for AC
 }
 
 // define sets the codes: counts and symbols. They stay valid until the next picture. It is
@@ -44,41 +50,45 @@ func (t *huffmanTable) prepare(class int) {
 	if bytes.Equal(t.made, t.spec) {
 		return
 	}
-	t.made = append(t.made[:0], t.spec...)
+	t.made, t.class = append(t.made[:0], t.spec...), class
 	for i := range t.lookup {
 		word := uint32(i) << (32 - lookupBits)
-		t.lookup[i] = uint16(t.symbols(word, class))
+		t.lookup[i] = uint16(t.symbols(word))
 	}
 }
 
 // symbols returns the entry for all symbols whose codes are whole in the upper lookupBits of
 // word.
-func (t *huffmanTable) symbols(word uint32, class int) (entry int) {
+func (t *huffmanTable) symbols(word uint32) int {
+	entry := 0
 	for used := 0; used < lookupBits; used = entry & entryBits {
-		e, length := t.symbol(word<<used, class)
-		if e == 0 || used+length > lookupBits {
+		e, length := t.symbol(word << used)
+		if length == 0 || used+length > lookupBits {
 			break
 		}
 		entry += e
-		if class == 0 || e&blockEnds != 0 {
+		if t.class == 0 || e>>coefficientShift >= blockEnds {
 			break // the symbol after that has another table
 		}
+	}
+	if entry == 0 {
+		return noSymbol << coefficientShift
 	}
 	return entry
 }
 
 // symbol returns the entry for the first symbol in word, and the length of its code; 0 if
 // there is none with these bits.
-func (t *huffmanTable) symbol(word uint32, class int) (entry, length int) {
+func (t *huffmanTable) symbol(word uint32) (entry, length int) {
 	symbol, length := t.code(word)
 	zeros, size := int(symbol>>4), int(symbol&15)
 	switch {
-	case length == 0, class == 0 && zeros > 0:
-		return 0, 0
-	case class == 0:
+	case length == 0, t.class == 0 && zeros > 0:
+		return noSymbol << coefficientShift, 0
+	case t.class == 0:
 		return 1<<coefficientShift | length + size, length
 	case size == 0 && symbol != sixteenZeros:
-		return 1<<coefficientShift | blockEnds | length, length
+		return (blockEnds+1)<<coefficientShift | length, length
 	}
 	return (zeros+1)<<coefficientShift | length + size, length
 }

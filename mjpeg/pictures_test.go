@@ -3,7 +3,9 @@ package mjpeg
 import (
 	"bytes"
 	"errors"
+	"image"
 	"image/jpeg"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,6 +163,29 @@ func TestCountFindsCuts(t *testing.T) {
 				if got, err := repaired(slices.Concat(sent[:at], rest), true); !errors.Is(err, ErrDamaged) {
 					t.Errorf("%s, %d of %d bytes and %s: got %d bytes, error %v; want ErrDamaged", name, at, len(sent), what, len(got), err)
 				}
+			}
+		}
+	}
+}
+
+// Noise of the best quality has many blocks that end without a symbol for that, and the longest
+// codes.
+func TestCountNoise(t *testing.T) {
+	noise := rand.New(rand.NewPCG(1, 2))
+	for _, ratio := range []image.YCbCrSubsampleRatio{image.YCbCrSubsampleRatio444, image.YCbCrSubsampleRatio420} {
+		m := image.NewYCbCr(image.Rect(0, 0, 200, 200), ratio)
+		for _, plane := range [][]byte{m.Y, m.Cb, m.Cr} {
+			for i := range plane {
+				plane[i] = byte(noise.Uint32())
+			}
+		}
+		for quality := 1; quality <= 100; quality += 9 {
+			var b bytes.Buffer
+			if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: quality}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := repaired(b.Bytes(), true); err != nil || !bytes.Equal(got, b.Bytes()) {
+				t.Errorf("quality %d: got %d bytes, error %v; want %d", quality, len(got), err, b.Len())
 			}
 		}
 	}

@@ -40,6 +40,7 @@ bench() {
 		launch "$server" webcam
 		launch "$server" vivid
 	done
+	check_pictures
 	print_tables
 	finished=yes
 }
@@ -63,6 +64,10 @@ add_bench() {
 		arm-linux-gnueabi-gcc -march=armv6 -marm -O2 -Wall -Wextra -s -static \
 			-o "$root/usr/bin/$program" "$repo/testdata/bench/$program.c" || die "does not build"
 	done
+	(cd "$repo/mjpeg" && CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 \
+		go test -c -trimpath -ldflags='-s -w' -o "$tmp/mjpeg.test") || die "does not build"
+	install -D -m 755 "$tmp/mjpeg.test" "$root/tests/mjpeg/mjpeg.test"
+	cp -r "$repo/static" "$root/tests"
 	write "$root/etc/init.d/S10webcam" <<-'EOS'
 		#!/bin/sh
 		webcam >/var/log/webcam.log 2>&1 &
@@ -84,6 +89,17 @@ launch() {
 	record "$1 $2 1" <<<"measure launch $1 $2"
 }
 
+# check_pictures measures what package mjpeg takes to check a picture.
+check_pictures() {
+	say "checking pictures"
+	record "check" <<-'EOS'
+		cd /tests/mjpeg
+		./mjpeg.test -test.run '^$' -test.bench Repairer -test.benchtime 300x |
+			sed -n 's,^BenchmarkRepairer/\([a-z]*\)[ 	]*[0-9]*[ 	]*\([0-9]*\).*,\1 \2,p'
+		echo first 1
+	EOS
+}
+
 # record has the guest run its input and keeps the figures that are printed.
 record() {
 	local report key value
@@ -102,6 +118,7 @@ print_tables() {
 	print_delivery
 	print_viewing
 	print_encoding
+	print_checking
 	print_memory
 	print_start
 	print_size
@@ -192,6 +209,16 @@ print_encoding() {
 			"$(ratio "$(figure cpu)" "$(figure frames)000000" 1)" \
 			"$(ratio "$(figure bytes)" "$(figure frames)" 0)" \
 			"$(ratio "$(figure frames)" $window 1)"
+	done
+}
+
+# print_checking is about a picture of 28 KB: to go through its structure, and to count its
+# blocks as well. A copy of it is in both.
+print_checking() {
+	local step
+	header "checking a JPEG of 28 KB" "us" "CPU at 30 frames/s, %"
+	for step in copy structure count; do
+		row "$step" "$(ratio "${figures["check $step"]:-nan}" 1000 0)" "$(ratio "${figures["check $step"]:-nan} * 30" 10000000 2)"
 	done
 }
 
