@@ -344,7 +344,7 @@ func TestV4L2DeviceErrors(t *testing.T) {
 		control uint32
 		want    string
 	}{
-		{base + 66, "damaged picture"}, // V4L2_BUF_FLAG_ERROR
+		{base + 66, string(errDataLost)}, // V4L2_BUF_FLAG_ERROR
 		{base + 67, "ioctl(VIDIOC_REQBUFS): invalid argument"},
 		{base + 68, "ioctl(VIDIOC_QBUF): invalid argument"},
 		{base + 69, "ioctl(VIDIOC_STREAMON): invalid argument"},

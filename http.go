@@ -36,22 +36,36 @@ type server struct {
 func newHandler(s *stream, k *supervisor) http.Handler {
 	v := &server{s, k}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", v.root)
+	get := func(path string, serve http.HandlerFunc) {
+		mux.HandleFunc("GET "+path, serve)
+		mux.HandleFunc("OPTIONS "+path, allow("GET, HEAD, OPTIONS"))
+	}
+	get("/{$}", v.root)
 	for _, path := range []string{"/stream", "/stream.mjpg", "/video_feed"} {
-		mux.HandleFunc("GET "+path, v.serveStream)
-		mux.HandleFunc("GET "+path+"/{$}", v.serveStream)
+		get(path, v.serveStream)
+		get(path+"/{$}", v.serveStream)
 	}
 	for _, path := range []string{"/snapshot", "/snapshot.jpg"} {
-		mux.HandleFunc("GET "+path, v.serveSnapshot)
-		mux.HandleFunc("GET "+path+"/{$}", v.serveSnapshot)
+		get(path, v.serveSnapshot)
+		get(path+"/{$}", v.serveSnapshot)
 	}
-	mux.HandleFunc("GET /state", v.serveState)
-	mux.HandleFunc("GET /events", newEvents(v).serve)
-	mux.HandleFunc("GET /frames.csv", v.serveFrames)
+	get("/state", v.serveState)
+	get("/events", newEvents(v).serve)
+	get("/frames.csv", v.serveFrames)
+	get("/healthz", v.serveHealth)
 	mux.HandleFunc("GET /settings", v.serveSettings)
 	mux.HandleFunc("POST /settings", v.changeSettings)
-	mux.HandleFunc("GET /healthz", v.serveHealth)
+	mux.HandleFunc("OPTIONS /settings", allow("GET, HEAD, OPTIONS, POST"))
 	return http.AllowQuerySemicolons(mux)
+}
+
+// allow answers what methods there are. It does not let other pages use them: a browser that
+// asks for that finds no permission in the answer.
+func allow(methods string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", methods)
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 // root serves the page, and the same as mjpg-streamer there. Its clients append all kinds of
@@ -154,9 +168,9 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	after := start
 	if text := r.URL.Query().Get("max_age"); text != "" {
-		age, err := time.ParseDuration(text)
-		if err != nil || age < 0 {
-			http.Error(w, fmt.Sprintf("max_age=%s: must be a duration like 500ms or 2s", text), http.StatusBadRequest)
+		age, err := parseAge(text)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		after = after.Add(-age)
@@ -178,6 +192,18 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.release()
 	v.sendSnapshot(w, f)
+}
+
+// parseAge reads a ?max_age=: a duration, or a number of milliseconds.
+func parseAge(text string) (time.Duration, error) {
+	if _, err := strconv.ParseUint(text, 10, 64); err == nil {
+		text += "ms"
+	}
+	age, err := time.ParseDuration(text)
+	if err != nil || age < 0 {
+		return 0, fmt.Errorf("max_age=%s: must be a duration like 500ms or 2s, or milliseconds", strings.TrimSuffix(text, "ms"))
+	}
+	return age, nil
 }
 
 // sendProcessing tells a client that its response takes time (102, RFC 2518, section 10.1).

@@ -233,15 +233,16 @@ func TestErrors(t *testing.T) {
 	}{
 		{"GET /stream?fps=0 /stream?fps=-1 /stream?fps=121 /stream?fps=abc /stream?fps=NaN /stream?fps=Inf " +
 			"/stream?fps=1e999 /video_feed?fps=0 /?action=stream&fps=0", 400, ": must be a number above 0 and up to 120\n"},
-		{"GET /snapshot?max_age=5 /snapshot?max_age=-1s /snapshot?max_age=soon /?action=snapshot&max_age=-1s",
-			400, ": must be a duration like 500ms or 2s\n"},
+		{"GET /snapshot?max_age=-5 /snapshot?max_age=-1s /snapshot?max_age=soon /snapshot?max_age=1.5 " +
+			"/snapshot?max_age=99999999999999999 /?action=snapshot&max_age=-1s",
+			400, ": must be a duration like 500ms or 2s, or milliseconds\n"},
 		{"GET /frames.csv?n=0 /frames.csv?n=-1 /frames.csv?n=1.5 /frames.csv?n=many /frames.csv?n=99999999999999999999",
 			400, ": must be a whole number above 0\n"},
 		{"GET /nonsense /stream/nonsense /snapshot/1.jpg /static/index.html", 404, "404 page not found\n"},
 		{"GET /?action=nonsense /?action=take /?action=Stream", 404, ": must be stream or snapshot\n"},
 		{"GET /?id=1&action=command /?action=command_ng", 404, ": there are no commands here: POST to /settings what is to be set\n"},
 		{"POST / /stream /stream/ /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
-		{"OPTIONS / /stream /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
+		{"OPTIONS /nonsense /stream/nonsense", 404, "404 page not found\n"},
 	}
 	s, address := serveStream(t, 1)
 	for _, tt := range tests {
@@ -256,14 +257,37 @@ func TestErrors(t *testing.T) {
 				if got := text(t, response); response.StatusCode != tt.code || got != want {
 					t.Errorf("got  %d %q\nwant %d %q", response.StatusCode, got, tt.code, want)
 				}
-				if got := response.Header.Get("Allow"); tt.code == 405 && got != "GET, HEAD" {
-					t.Errorf("got Allow: %s, want GET, HEAD", got)
+				if got := response.Header.Get("Allow"); tt.code == 405 && got != "GET, HEAD, OPTIONS" {
+					t.Errorf("got Allow: %s, want GET, HEAD, OPTIONS", got)
 				}
 			})
 		}
 	}
 	if got := s.state(); got.Viewers != 0 || got.Clients != 0 {
 		t.Errorf("got %d viewers and %d clients, want none", got.Viewers, got.Clients)
+	}
+}
+
+// OPTIONS tells what can be done, and lets no other page do it.
+func TestOptions(t *testing.T) {
+	s, address := serveStream(t, 1)
+	for path, want := range map[string]string{
+		"/": "GET, HEAD, OPTIONS", "/stream": "GET, HEAD, OPTIONS", "/stream/": "GET, HEAD, OPTIONS", "/?action=stream": "GET, HEAD, OPTIONS",
+		"/snapshot": "GET, HEAD, OPTIONS", "/snapshot/": "GET, HEAD, OPTIONS", "/state": "GET, HEAD, OPTIONS", "/events": "GET, HEAD, OPTIONS",
+		"/frames.csv": "GET, HEAD, OPTIONS", "/healthz": "GET, HEAD, OPTIONS", "/settings": "GET, HEAD, OPTIONS, POST",
+	} {
+		response := ask(t, "OPTIONS", "http://"+address+path)
+		if got := response.Header.Get("Allow"); response.StatusCode != 204 || got != want || text(t, response) != "" {
+			t.Errorf("%s: got %s, Allow: %s; want 204, Allow: %s", path, response.Status, got, want)
+		}
+		for name := range response.Header {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s: got %s, want no such header", path, name)
+			}
+		}
+	}
+	if got := s.state(); got.Clients != 0 {
+		t.Errorf("%d clients came", got.Clients)
 	}
 }
 

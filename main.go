@@ -22,7 +22,7 @@
 //
 // The stream takes ?fps=5 to send at most 5 frames a second, but at least one every
 // 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
-// snapshot takes ?max_age=500ms to accept a picture that old. It waits for 5 s, or for two
+// snapshot takes ?max_age=500ms, or =500, to accept a picture that old. It waits for 5 s, or for two
 // intervals of a slow camera. The table ends after ?n=100 rows. Porthole ignores a slash
 // too many at the end of a path. An ?action= that it does not know gets 404.
 //

@@ -39,6 +39,7 @@ var pageTests = []struct {
 	{"snapshot", testSnapshotButton},
 	{"settings", testSettingsPanel},
 	{"settings of the camera", testRate},
+	{"phone", testPhone},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
 }
@@ -139,6 +140,39 @@ func testLine(t *testing.T, b *browser) {
 		t.Errorf("got title %q and notice %q, want %q and none", title, notice, "emulated camera – porthole")
 	}
 	checkQuiet(t, b)
+}
+
+// testPhone has the page on a phone, held upright and sideways, with the drawer closed and open.
+func testPhone(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	b.open(t, p.url+"/healthz") // a page of the same origin, to have frames in
+	for _, size := range [][2]int{{390, 844}, {844, 390}, {667, 375}} {
+		var under []string
+		b.eval(t, &under, `
+			const [width, height] = arguments
+			const frame = document.createElement('iframe')
+			Object.assign(frame, { width, height, src: '/' })
+			document.body.replaceChildren(frame)
+			const page = id => frame.contentDocument.getElementById(id)
+			const until = condition => new Promise(done => {
+				const timer = setInterval(() => { if (condition()) done(clearInterval(timer)) }, 50)
+			})
+			const found = []
+			const look = drawer => {
+				const buttons = page('buttons').getBoundingClientRect()
+				for (const text of page('line').children) {
+					const box = text.getBoundingClientRect()
+					if (box.width && box.right > buttons.left + 1 && box.bottom > buttons.top && box.top < buttons.bottom)
+						found.push(text.textContent + ' with the drawer ' + drawer)
+				}
+			}
+			return until(() => page('age')?.textContent && page('viewers').textContent && !page('settings').hidden)
+				.then(() => { look('closed'); page('settings').click(); return until(() => page('drawer').open) })
+				.then(() => { look('open'); return found })`, size[0], size[1])
+		if len(under) > 0 {
+			t.Errorf("%dx%d: under the buttons are %q", size[0], size[1], under)
+		}
+	}
 }
 
 // testClockSet sets the page's clock, which is the same to it as if the board's was set.

@@ -57,6 +57,7 @@ func TestSnapshotPatience(t *testing.T) {
 		{"too old", "/snapshot?max_age=2s", "", 3 * time.Second, true, 503, none, 5 * time.Second},
 		{"not good", "/snapshot?max_age=1h", "", time.Second, false, 503, none, 5 * time.Second},
 		{"young enough", "/snapshot?max_age=2s", "", time.Second, true, 200, string(sent(picture1)), 0},
+		{"young enough, in milliseconds", "/snapshot?max_age=2000", "", time.Second, true, 200, string(sent(picture1)), 0},
 		{"young enough, camera lost", "/snapshot?max_age=1h", "no camera", time.Minute, true, 200, string(sent(picture1)), 0},
 	}
 	for _, tt := range tests {

@@ -294,6 +294,17 @@ check_faults() {
 		garbage        20  8  live /dev/video0 640x480
 		stub           20  8  live /dev/video0 640x480
 		empty          20  0  live /dev/video0 640x480
+		marker         20  8  live /dev/video0 640x480
+		half           20  8  live /dev/video0 640x480
+		half-ended     20  8  live /dev/video0 640x480
+		hole           20  8  live /dev/video0 640x480
+		no-data        20  8  live /dev/video0 640x480
+		no-height      20  8  live /dev/video0 640x480
+		no-end         28  0  live /dev/video0 640x480
+		two-ends       28  0  live /dev/video0 640x480
+		two-pictures   28  0  live /dev/video0 640x480
+		front          28  0  live /dev/video0 640x480
+		gap            28  0  live /dev/video0 640x480
 		all-truncated   0 60  lost .*: only damaged pictures
 		stall           0  0  lost .*: the camera stalled
 		unplug          0  0  lost .*no camera found

@@ -30,6 +30,8 @@ type faults struct {
 	refusedFormat string // a format that is offered, and an error when it is asked for
 	stamped       bool   // no fault: each JPEG says when it was sent
 	noBandwidth   bool   // others have all that the bus has for isochronous packets
+
+	mangled map[string]int // every nth JPEG, by the name of the mangler
 }
 
 // set sets a fault as a command says.
@@ -58,6 +60,9 @@ func (f *faults) set(command string) (err error) {
 	case "refuse-format":
 		f.refusedFormat = value
 	default:
+		if _, ok := manglers[name]; ok {
+			return f.setMangled(name, value)
+		}
 		number := f.number(name)
 		if number == nil {
 			return errors.New("unknown command")
@@ -68,6 +73,19 @@ func (f *faults) set(command string) (err error) {
 		}
 	}
 	return err
+}
+
+// setMangled has every nth JPEG mangled; 0: none.
+func (f *faults) setMangled(name, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%s: not a number from 0 on", value)
+	}
+	if f.mangled == nil {
+		f.mangled = make(map[string]int)
+	}
+	f.mangled[name] = n
+	return nil
 }
 
 // number returns the fault that is a number and has this name.
@@ -109,6 +127,12 @@ func (f *faults) apply(b, picture []byte, format string, n int) frame {
 		return frame{data: appendNoise(b, len(picture), n), spoiled: true}
 	case hit(f.truncate):
 		return frame{data: append(b, picture[:len(picture)/2]...), spoiled: true}
+	}
+	for name, every := range f.mangled {
+		if hit(every) && format == "MJPG" {
+			b = append(b, manglers[name].mangle(bytes.Clone(picture))...)
+			return frame{data: b, spoiled: manglers[name].spoils}
+		}
 	}
 	sent := frame{lossy: hit(f.lose), spoiled: hit(f.lose) || hit(f.error)}
 	if hit(f.error) {

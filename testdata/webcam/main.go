@@ -25,6 +25,14 @@
 //	empty N              have no data in every Nth frame
 //	stub N               have just start and end in every Nth frame
 //	garbage N            have noise in every Nth frame, no JPEG
+//	hole N, marker N, half N, half-ended N, no-data N, no-height N
+//	                     spoil every Nth JPEG: bytes missing in the middle, a
+//	                     stray marker there, the first half and then all of it,
+//	                     the first half and an end, no data, 0 for the height
+//	no-end N, two-ends N, two-pictures N, front N, gap N
+//	                     make every Nth JPEG an odd one: without its end, with
+//	                     another end or all of it again behind that, with what
+//	                     belongs nowhere in front, or inside the header
 //	lose N               lose a packet of every Nth frame, if isochronous
 //	pad N, junk N        append N zeros, or N bytes of noise, to each frame
 //	stall on|off         send no frames, as if there were none
