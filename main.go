@@ -33,7 +33,8 @@
 // for, or a receiver of HDMI or analog television, which takes the signal that comes in.
 // Porthole passes JPEG on as the camera makes it. It encodes raw pictures (YUYV, UYVY,
 // NV12, YU12, GREY), and turns the black and white of television (16 and 235) into those of
-// JPEGs. Without a camera it plays three pictures of its own, until one is plugged in.
+// JPEGs. Damaged pictures are left out, counted in /state, and logged at most once a minute.
+// Without a camera porthole plays three pictures of its own, until one is plugged in.
 //
 // Porthole opens the camera when the first viewer comes, and releases it some time after
 // the last has gone. It tries a camera that is unplugged, busy or stuck again until it

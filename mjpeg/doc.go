@@ -1,8 +1,8 @@
 // Package mjpeg makes Motion JPEG, a sequence of JPEGs, of what cameras send.
 //
 // Most cameras send JPEGs that are not quite JPEGs: they leave out the Huffman tables,
-// which Motion JPEG takes for granted, and pad the picture behind its end.
-// [AppendRepaired] makes a whole JPEG of one, or reports that it is damaged.
+// which Motion JPEG takes for granted, and pad the picture behind its end. Some JPEGs are
+// spoiled on their way. A [Repairer] makes a whole JPEG of one, or reports that it is damaged.
 //
 // Other cameras send raw pictures. An [Encoder] makes baseline JPEGs of the V4L2 pixel
 // formats YUYV, UYVY, NV12, YU12 and GREY, straight from the driver's memory. It works

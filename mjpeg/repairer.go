@@ -11,7 +11,7 @@ const (
 	// one in countedRest.
 	countedFirst = 30
 	countedAfter = 1800
-	countedRest  = 32
+	countedRest  = 128
 
 	// maxGaps is how many times bytes that do not belong there are taken out of a
 	// picture. With more of them, it is noise.
@@ -26,7 +26,7 @@ const (
 // That finds most of what happens to a picture on its way, and costs little. A hole in the
 // data of a scan has no such sign. To find it, Append counts the blocks that the
 // Huffman-coded data holds. That takes ten times as long, so it does it for the first
-// pictures of a camera, for one in 32 after that, and for all pictures for a minute or two
+// pictures of a camera, for one in 128 after that, and for all pictures for a minute or two
 // after a damaged one. Data with arithmetic coding, and the refining scans of progressive
 // pictures, are not counted.
 type Repairer struct {
