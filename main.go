@@ -140,6 +140,8 @@ type host struct {
 	listen  listenFunc
 	sockets socketCalls
 
+	maxFiles int // that this process may have open; 0: not known
+
 	// openConsole shows the status on the terminal and obeys its keys, of which one calls
 	// quit, until ctx ends. Its goroutines count as background. The release that it
 	// returns gives the terminal back. It is nil where that is not possible.
@@ -311,7 +313,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		defer cancel()
 		web.Shutdown(short)
 	})
-	err = web.Serve(listener)
+	err = newLimitListener(listener, s, h.maxFiles, logger).serve(web)
 	cancel()
 	background.Wait()
 	if errors.Is(err, http.ErrServerClosed) {

@@ -288,6 +288,13 @@ func (s *stream) addViewer() bool {
 	return true
 }
 
+// clientCount returns the number of clients.
+func (s *stream) clientCount() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.clients)
+}
+
 // removeViewer counts a viewer out.
 func (s *stream) removeViewer() {
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"unsafe"
 
@@ -25,7 +26,18 @@ func init() {
 		limitSilence: limitSilence,
 		isHungUp:     isHungUp,
 	}
+	thisHost.maxFiles = maxFiles()
 	thisHost.dropUnusedPages = dropProgramPages
+}
+
+// maxFiles returns how many files this process may have open. Go has raised the soft limit to
+// the hard one by now.
+func maxFiles() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, math.MaxInt32)) // it may be infinite
 }
 
 // sendWithoutWaiting is send(2) without waiting. With MSG_EOR, the next call starts a packet
