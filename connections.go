@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// reservedFiles is how many files may be open besides connections: 8 for the standard
-	// ones, the listening socket, Go's poller and the terminal, and others for the camera,
+	// reservedFiles is how many files may be open besides connections: 10 for the standard
+	// ones, the listening socket, Go's runtime and the terminal, and others for the camera,
 	// those that are tried meanwhile, and the pipes of a program that takes pictures.
 	reservedFiles = 24
 
@@ -143,7 +143,7 @@ func (l *limitListener) makeRoom(host string) bool {
 	}
 	switch {
 	case waiting >= l.maxWaiting:
-		l.logLimit("%s has %d connections without a request: the oldest makes room for each new one", cmp.Or(host, "the unix socket"), waiting)
+		l.logLimit("%s has %d connections without a request, as many as it may: the oldest makes room for each new one", cmp.Or(host, "the unix socket"), l.maxWaiting)
 		return l.closeOldest(same)
 	case all < l.max:
 		return true

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -73,7 +74,7 @@ func (lt *limitTest) connect(host, path string) *limitClient {
 type limitClient struct {
 	net.Conn
 	answer chan string // the status of the first
-	closed bool
+	closed atomic.Bool
 }
 
 // read reads until the other end closes the connection.
@@ -83,7 +84,7 @@ func (c *limitClient) read() {
 		c.answer <- response.Status
 	}
 	io.Copy(io.Discard, r)
-	c.closed = true
+	c.closed.Store(true)
 }
 
 // expectClosed checks which of all connections are closed, of those that have letters.
@@ -91,8 +92,8 @@ func (lt *limitTest) expectClosed(all map[string]*limitClient, want string) {
 	lt.Helper()
 	synctest.Wait()
 	for name, c := range all {
-		if c.closed != strings.Contains(want, name) {
-			lt.Errorf("connection %s: closed %v, want only %q to be", name, c.closed, want)
+		if closed := c.closed.Load(); closed != strings.Contains(want, name) {
+			lt.Errorf("connection %s: closed %v, want only %q to be", name, closed, want)
 		}
 	}
 }
@@ -193,6 +194,22 @@ func TestLimitLog(t *testing.T) {
 		if got := lt.log.String(); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
+	})
+}
+
+// A request whose body does not come is given up, whether anybody wants the body or not. A
+// feed that was asked for with a body goes on.
+func TestBodyTime(t *testing.T) {
+	testLimit(t, func(lt *limitTest) {
+		const late = " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+		all := map[string]*limitClient{"a": lt.connect("10.0.0.1", ""), "b": lt.connect("10.0.0.2", ""), "c": lt.connect("10.0.0.3", "")}
+		io.WriteString(all["a"], "POST /settings"+late)
+		io.WriteString(all["b"], "GET /healthz"+late)
+		io.WriteString(all["c"], "GET /events"+late+"123456789")
+		time.Sleep(clientTimeout - time.Second)
+		lt.expectClosed(all, "")
+		time.Sleep(2 * time.Second)
+		lt.expectClosed(all, "ab")
 	})
 }
 

@@ -51,7 +51,7 @@ func newHandler(s *stream, k *supervisor) http.Handler {
 	mux.HandleFunc("GET /settings", v.serveSettings)
 	mux.HandleFunc("POST /settings", v.changeSettings)
 	mux.HandleFunc("GET /healthz", v.serveHealth)
-	return http.AllowQuerySemicolons(mux)
+	return limitBodyTime(http.AllowQuerySemicolons(mux))
 }
 
 // root serves the page, and the same as mjpg-streamer there. Its clients append all kinds of

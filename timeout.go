@@ -162,6 +162,17 @@ func extendDeadline(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientTimeout))
 }
 
+// limitBodyTime gives clients clientTimeout for the body of a request. Without a body, no time
+// is limited: the server notices meanwhile when a client that waits for its answer is gone.
+func limitBodyTime(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(clientTimeout))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // sendBody writes b, however long that takes, while the client takes enough of it.
 func sendBody(w http.ResponseWriter, b []byte) error {
 	for piece := range slices.Chunk(b, maxChunk) {
