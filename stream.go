@@ -10,12 +10,6 @@ import (
 )
 
 const (
-	// maxFree is the number of frames that are kept for reuse while nobody holds them. A
-	// stream without stalled clients needs three: the newest, the next, and one that is
-	// being sent. There are never more frames than these, the newest, one that is being
-	// filled, and one for each client that took a part of it.
-	maxFree = 8
-
 	// Chromium and WebKit paint a picture when the header of the next one arrives. So the
 	// stream sends the last picture again if no new one follows it soon, and then once a
 	// second, which also keeps proxies from giving up.
@@ -80,28 +74,6 @@ func newStream(maxViewers int, sockets socketCalls) *stream {
 		s.broadcasters = append(s.broadcasters, &broadcaster{stream: s})
 	}
 	return s
-}
-
-// getFrame returns a frame to be filled by the camera, and then published or
-// recycled.
-func (s *stream) getFrame() *frame {
-	s.freeMu.Lock()
-	defer s.freeMu.Unlock()
-	if n := len(s.free); n > 0 {
-		f := s.free[n-1]
-		s.free = s.free[:n-1]
-		return f
-	}
-	return &frame{stream: s, buf: make([]byte, headerRoom, 32<<10)}
-}
-
-// putFrame keeps a frame that nobody holds for its next use.
-func (s *stream) putFrame(f *frame) {
-	s.freeMu.Lock()
-	defer s.freeMu.Unlock()
-	if len(s.free) < maxFree {
-		s.free = append(s.free, f)
-	}
 }
 
 // publish makes f, with jpeg appended to its room, the newest frame.
