@@ -26,8 +26,8 @@ const (
 	// maxFree is the number of frames that are kept for reuse while nobody holds them. A
 	// stream without stalled clients needs three: the newest, the next, and one that is
 	// being sent. There are never more frames than these, the newest, one that is being
-	// filled, and one for each client that took a part of it.
-	maxFree = 8
+	// filled, and those that clients hold back (see maxHeld).
+	maxFree = 4
 )
 
 // A frame is one picture, laid out once as it goes over the wire to all clients:

@@ -199,6 +199,9 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
 	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
+	c := http.NewResponseController(w)
+	v.stream.addSnapshot(c, f.number)
+	defer v.stream.removeSnapshot(c)
 	sendBody(w, f.jpeg)
 }
 

@@ -140,7 +140,8 @@ type host struct {
 	listen  listenFunc
 	sockets socketCalls
 
-	maxFiles int // that this process may have open; 0: not known
+	maxFiles int    // that this process may have open; 0: not known
+	memory   uint64 // of the machine, in bytes; 0: not known
 
 	// openConsole shows the status on the terminal and obeys its keys, of which one calls
 	// quit, until ctx ends. Its goroutines count as background. The release that it
@@ -294,6 +295,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newStream(o.maxClients, h.sockets)
+	s.heldLimit = heldLimit(h.memory)
 	sv := newSupervisor(s, h.drivers, o.settings, o.idle, logger)
 	sv.dropUnusedPages = h.dropUnusedPages
 	var background sync.WaitGroup

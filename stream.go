@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"runtime"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ type stream struct {
 	start      time.Time // what clock counts from
 	maxViewers int       // viewers at a time
 	sockets    socketCalls
+	heldLimit  int // bytes of frames that clients may hold back
 
 	// Those who publish, join or leave lock mu. Those who wait only lock it for reading, so
 	// that N clients that were woken do not queue for it.
@@ -41,6 +43,8 @@ type stream struct {
 	idleSince    time.Time // when the last viewer left
 	closed       bool
 	clients      map[*client]struct{}
+	snapshots    map[*http.ResponseController]uint32 // those being sent, and the number of the frame
+	replaced     []replacedFrame                     // oldest first, of those that clients may hold back
 	broadcasters []*broadcaster
 	totals       totals
 	rate         rate // of captured frames
@@ -66,7 +70,9 @@ func newStream(maxViewers int, sockets socketCalls) *stream {
 		start:      time.Now(),
 		maxViewers: maxViewers,
 		sockets:    sockets,
+		heldLimit:  maxHeld,
 		clients:    make(map[*client]struct{}),
+		snapshots:  make(map[*http.ResponseController]uint32),
 		free:       make([]*frame, 0, maxFree),
 	}
 	s.cond.L = s.mu.RLocker()
@@ -95,11 +101,12 @@ func (s *stream) publish(f *frame, jpeg []byte, at time.Time) {
 			s.interval = at.Sub(old.at)
 		}
 	}
+	if old != nil {
+		s.replace(old)
+		s.limitHeld(f)
+	}
 	s.mu.Unlock()
 	s.cond.Broadcast()
-	if old != nil {
-		old.release()
-	}
 }
 
 // repeat publishes the newest frame again when that is due, and without one just wakes the
@@ -171,14 +178,19 @@ func (s *stream) lastInterval() time.Duration {
 	return s.interval
 }
 
-// dropLatest drops the newest frame, which would be too old for the next viewer.
+// dropLatest drops the newest frame, which would be too old for the next viewer, and the
+// memory of those that are free.
 func (s *stream) dropLatest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rate = rate{}
 	if old := s.latest.Swap(nil); old != nil {
-		old.release()
+		s.replace(old)
 	}
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
+	clear(s.free)
+	s.free = s.free[:0]
 }
 
 // frameAfter waits for a good frame captured after t, or for the end of ctx, and
@@ -282,8 +294,7 @@ func (s *stream) close(grace time.Duration) {
 	s.closed = true
 	s.seq++
 	for c := range s.clients {
-		c.state.Store(stateGone)
-		c.conn.SetWriteDeadline(time.Now().Add(grace))
+		c.end(grace)
 	}
 	s.cond.Broadcast()
 	s.mu.Unlock()

@@ -26,7 +26,7 @@ func init() {
 		limitSilence: limitSilence,
 		isHungUp:     isHungUp,
 	}
-	thisHost.maxFiles = maxFiles()
+	thisHost.maxFiles, thisHost.memory = maxFiles(), machineMemory()
 	thisHost.dropUnusedPages = dropProgramPages
 }
 
@@ -38,6 +38,15 @@ func maxFiles() int {
 		return 0
 	}
 	return int(min(limit.Cur, math.MaxInt32)) // it may be infinite
+}
+
+// machineMemory returns how much memory this machine has, in bytes; 0 if that is not known.
+func machineMemory() uint64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0
+	}
+	return uint64(info.Totalram) * uint64(info.Unit)
 }
 
 // sendWithoutWaiting is send(2) without waiting. With MSG_EOR, the next call starts a packet
