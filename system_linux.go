@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -33,8 +34,8 @@ func init() {
 // maxFiles returns how many files this process may have open. Go has raised the soft limit to
 // the hard one by now.
 func maxFiles() int {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
 	return int(min(limit.Cur, math.MaxInt32)) // it may be infinite
