@@ -25,6 +25,7 @@ func TestFewFiles(t *testing.T) {
 }
 
 func testFewFiles(t *testing.T, connect func(p *program)) {
+	startProcess(t, helper(t, "porthole", "-version")) // skips where programs cannot be started
 	const files = 64
 	cmd := helper(t, "porthole", "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100")
 	cmd.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files)}, cmd.Args...)
