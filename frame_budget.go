@@ -35,14 +35,14 @@ func (r replacedFrame) isHeld() bool {
 	return r.refs.Load() > 0 && r.frame.number == r.number
 }
 
-// replace releases a frame that has a successor now, and keeps an eye on it while it is held.
+// replace releases a frame that has a successor now, or was dropped, and notes it for limitHeld.
 // The caller publishes frames; s.mu is held.
 func (s *stream) replace(old *frame) {
 	old.release()
 	s.replaced = append(s.replaced, replacedFrame{old, old.number})
 }
 
-// limitHeld drops the clients that have held frames back for longest, until the frames take
+// limitHeld drops the clients that have held frames back for longest, until those frames take
 // no more memory than they may. The caller publishes frames, of which one like newest comes
 // next; s.mu is held.
 func (s *stream) limitHeld(newest *frame) {

@@ -156,6 +156,18 @@ func TestSnapshotsAreForgotten(t *testing.T) {
 	})
 }
 
+// While the camera is released, no frame is kept.
+func TestFramesAreFreed(t *testing.T) {
+	s := newStream(1, thisHost.sockets)
+	for range 2 {
+		publishJPEG(s, testJPEG(frameSize+1024, 1))
+	}
+	s.dropLatest()
+	if len(s.free) > 0 || s.latest.Load() != nil {
+		t.Errorf("%d free frames are left, and the newest is %v", len(s.free), s.latest.Load())
+	}
+}
+
 func TestHeldLimit(t *testing.T) {
 	for memory, want := range map[uint64]int{0: 16 << 20, 64 << 20: 8 << 20, 512 << 20: 16 << 20, 8 << 30: 16 << 20} {
 		if got := heldLimit(memory); got != want {
