@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,6 +180,49 @@ func memory() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// BenchmarkStalled measures the memory of this process while 300 clients that take nothing join
+// one after another, each at another frame of 1 MB: where there is much memory, and on a board
+// with 64 MB. Run with -benchtime 1x.
+func BenchmarkStalled(b *testing.B) {
+	debug.SetGCPercent(50) // as run does
+	for _, board := range []uint64{512, 64} {
+		b.Run(fmt.Sprintf("memory=%dMB", board), func(b *testing.B) {
+			const clients = 300
+			s, address := serveStream(b, clients)
+			s.heldLimit = heldLimit(board << 20)
+			jpeg := append(testJPEG(frameSize+1024, 1), make([]byte, 1<<20-frameSize-2048)...)
+			before := residentMemory(b)
+			most := int64(0)
+			for range clients {
+				publishJPEG(s, jpeg)
+				conn, err := watch(address, "/stream")
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer conn.Close()
+				eventually(b, "it has a part of the frame", func() bool { return s.latest.Load().refs.Load() == 2 })
+				most = max(most, residentMemory(b))
+			}
+			b.ReportMetric(float64(most-before)/1e6, "MB")
+			b.ReportMetric(float64(s.clientCount()), "clients-left")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// residentMemory returns how many bytes of this process are in memory: proc_pid_statm(5).
+func residentMemory(b *testing.B) int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
 }
 
 // slowLink makes two network namespaces with a link of mbit Mbit/s from

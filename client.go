@@ -76,6 +76,10 @@ type client struct {
 	sent    atomic.Uint32 // frames
 	skipped atomic.Uint32 // frames that came while it was busy with another
 	millihz atomic.Uint32 // frames per 1000 seconds, lately
+
+	// holdsBack is the number of the held frame while the socket has yet to take all of it,
+	// else 0.
+	holdsBack atomic.Uint32
 }
 
 // addClient sends the stream to conn from now on, after head: the header of an HTTP response
@@ -165,6 +169,7 @@ func (c *client) sendHead(head []byte) error {
 	first := net.Buffers{head}
 	if c.takeNewest() {
 		first = append(first, c.unsent)
+		c.holdsBack.Store(c.held.number)
 	}
 	err := c.retryWrite(func() error {
 		n, err := first.WriteTo(c.conn)
@@ -172,6 +177,7 @@ func (c *client) sendHead(head []byte) error {
 		return err
 	})
 	if err == nil && c.held != nil {
+		c.unsent = nil
 		c.finishHeld()
 	}
 	return err
@@ -210,6 +216,7 @@ func (c *client) sendBlocking() error {
 		if !c.due() || !c.takeNewest() {
 			return c.sendHeartbeat()
 		}
+		c.holdsBack.Store(c.held.number)
 	}
 	n, err := c.conn.Write(c.unsent)
 	c.bytes += uint32(n)
@@ -295,6 +302,7 @@ func (c *client) send() error {
 		return err
 	case n < len(c.unsent):
 		c.unsent = c.unsent[n:]
+		c.holdsBack.Store(c.held.number)
 	default:
 		c.finishHeld()
 	}
@@ -336,6 +344,9 @@ func (c *client) finishHeld() {
 	f := c.held
 	if last := c.number; last != 0 && c.spacing == 0 && f.number-last > 1 {
 		c.skipped.Add(f.number - last - 1)
+	}
+	if len(c.unsent) < len(f.part) { // or it was never held back: an atomic store costs time
+		c.holdsBack.Store(0)
 	}
 	c.seq, c.number = c.heldSeq, f.number
 	c.frames++
