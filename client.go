@@ -53,7 +53,6 @@ type client struct {
 
 	link     *link         // of this board
 	linkTime time.Duration // that its turns took, or that it missed; link.mu protects it
-	queued   bool          // its last frame waited for the link
 
 	seq     uint32 // of the frame sent last
 	number  uint32 // of the frame sent last
@@ -247,41 +246,48 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 	}
 }
 
-// sendInTurn sends the newest frame when c may use its link, and returns when that has left
-// the board. No other client of the link chooses its next frame before that. Clients that
-// are slow for other reasons have short turns.
+// sendInTurn sends frames while c has to take turns on its link, the newest one in each turn.
 //
 // Median ages (BenchmarkSlowLink, with cubic for congestion control) of one client's
 // frames over 2 Mbit/s: 145 ms, and 200 without this; of three over 2 Mbit/s: 144 and
 // 470; of four over 20 Mbit/s: 40 and 150.
 func (c *client) sendInTurn() error {
-	hold := c.holdsTurn()
-	if !hold {
-		c.wait()
-	}
+	c.wait()
 	c.link.acquire(c)
 	defer c.link.release(c)
-	if hold {
+	for {
+		if err := c.sendAlone(); err != nil || !c.keepsPlace() {
+			return err
+		}
+		c.link.pass(c)
 		c.waitPublication()
+		if !c.ready() {
+			return nil
+		}
 	}
-	c.queued = false
-	if c.isGone() || !c.ready() {
+}
+
+// sendAlone sends the newest frame, and returns when that has left the board, or maxTurn is
+// over. That is at once if c is slow for another reason than its link.
+func (c *client) sendAlone() error {
+	if c.isGone() {
 		return nil
 	}
 	c.slow = false
 	err := c.send()
 	for end := time.Now().Add(maxTurn); err == nil && c.stream.sockets.isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
-		c.slow, c.queued = true, true
+		c.slow = true
 		time.Sleep(queuePoll)
 	}
 	return err
 }
 
-// holdsTurn reports whether c waits for its next frame in its turn. Otherwise a client whose
-// frames take less time than the camera's interval would always come too late: one whose
-// frames take long would have the next turn already, and both would get equally many.
-func (c *client) holdsTurn() bool {
-	return c.queued && c.spacing == 0 && c.stream.lastInterval() <= maxHold
+// keepsPlace reports whether c asks for its next turn before there is a frame for it, and
+// waits for the frame in its turn. Otherwise a client whose frames take little time would
+// come too late each time: one whose frames take long would have the next turn already, and
+// both would get equally many.
+func (c *client) keepsPlace() bool {
+	return c.slow && c.held == nil && c.spacing == 0 && !c.isGone() && c.stream.lastInterval() <= maxHold
 }
 
 // waitPublication waits for the next publication, unless there is a frame to send already.

@@ -87,43 +87,44 @@ func (s *stream) linkAt(ip net.IP) *link {
 	return nil
 }
 
-// acquire waits for c's turn.
+// acquire waits for a turn of c.
 func (l *link) acquire(c *client) {
-	if !l.enter(c) {
-		<-c.woken
-	}
-}
-
-// enter is true if the turn of c begins at once; else c waits.
-func (l *link) enter(c *client) bool {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	c.linkTime = max(c.linkTime, l.virtual)
-	if l.busy {
-		l.waiting = append(l.waiting, c)
-		return false
+	l.waiting = append(l.waiting, c)
+	if !l.busy {
+		l.begin()
 	}
-	l.begin(c)
-	return true
+	l.mu.Unlock()
+	<-c.woken
 }
 
-// release ends c's turn. That of the next client begins.
+// pass ends c's turn and waits for its next one. That begins at once if nobody else who waits
+// has used less time.
+func (l *link) pass(c *client) {
+	l.mu.Lock()
+	c.linkTime += time.Since(l.began)
+	l.waiting = append(l.waiting, c)
+	l.begin()
+	l.mu.Unlock()
+	<-c.woken
+}
+
+// release ends c's turn.
 func (l *link) release(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.linkTime += time.Since(l.began)
-	l.busy = false
-	if len(l.waiting) > 0 {
-		i := l.next()
-		next := l.waiting[i]
-		l.waiting = slices.Delete(l.waiting, i, i+1)
-		l.begin(next)
-		next.woken <- struct{}{}
-	}
+	l.begin()
 }
 
-// next returns which of those that wait goes next. mu is held.
-func (l *link) next() (first int) {
+// begin begins the turn of the client that goes next, if any waits. mu is held.
+func (l *link) begin() {
+	l.busy = len(l.waiting) > 0
+	if !l.busy {
+		return
+	}
+	first := 0
 	for i, c := range l.waiting {
 		if c.isGone() {
 			c.linkTime = 0 // it only goes
@@ -132,11 +133,8 @@ func (l *link) next() (first int) {
 			first = i
 		}
 	}
-	return first
-}
-
-// begin begins the turn of c. mu is held.
-func (l *link) begin(c *client) {
-	l.busy, l.began = true, time.Now()
-	l.virtual = max(l.virtual, c.linkTime)
+	next := l.waiting[first]
+	l.waiting = slices.Delete(l.waiting, first, first+1)
+	l.began, l.virtual = time.Now(), max(l.virtual, next.linkTime)
+	next.woken <- struct{}{}
 }
