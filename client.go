@@ -259,7 +259,7 @@ func (c *client) sendInTurn() error {
 		if err := c.sendAlone(); err != nil || !c.keepsPlace() {
 			return err
 		}
-		c.link.pass(c)
+		c.link.pass(c, c.frameWait())
 		c.waitPublication()
 		if !c.ready() {
 			return nil
@@ -283,11 +283,19 @@ func (c *client) sendAlone() error {
 }
 
 // keepsPlace reports whether c asks for its next turn before there is a frame for it, and
-// waits for the frame in its turn. Otherwise a client whose frames take little time would
-// come too late each time: one whose frames take long would have the next turn already, and
-// both would get equally many.
+// may wait for that in its turn. Otherwise a client whose frames take little time would come
+// too late each time: one whose frames take long would have the next turn already, and both
+// would get equally many.
 func (c *client) keepsPlace() bool {
-	return c.slow && c.held == nil && c.spacing == 0 && !c.isGone() && c.stream.lastInterval() <= maxHold
+	return c.slow && c.held == nil && c.spacing == 0 && !c.isGone() && c.link.wanted()
+}
+
+// frameWait returns how long it may be until there is a frame for c.
+func (c *client) frameWait() time.Duration {
+	if c.ready() {
+		return 0
+	}
+	return c.stream.lastInterval()
 }
 
 // waitPublication waits for the next publication, unless there is a frame to send already.

@@ -13,10 +13,6 @@ const (
 	// with 5 ms, a link of 50 Mbit/s was idle at times.
 	maxTurn   = 250 * time.Millisecond
 	queuePoll = 2 * time.Millisecond
-
-	// maxHold is the longest interval of the camera at which a client waits for its next
-	// frame in its turn. The link is idle then, which must be short beside a turn.
-	maxHold = 100 * time.Millisecond
 )
 
 // A link is an interface of this board that is too slow for some of its clients, such as a
@@ -99,13 +95,18 @@ func (l *link) acquire(c *client) {
 	<-c.woken
 }
 
-// pass ends c's turn and waits for its next one. That begins at once if nobody else who waits
-// has used less time.
-func (l *link) pass(c *client) {
+// pass ends c's turn and waits for its next one. That begins at once if c will have used less
+// time than all who wait, also after it has waited for its next frame.
+func (l *link) pass(c *client, wait time.Duration) {
 	l.mu.Lock()
-	c.linkTime += time.Since(l.began)
-	l.waiting = append(l.waiting, c)
-	l.begin()
+	l.charge(c)
+	if len(l.waiting) > 0 && c.linkTime+wait > l.waiting[l.next()].linkTime {
+		l.begin()
+		l.waiting = append(l.waiting, c)
+	} else {
+		l.waiting = append(l.waiting, c)
+		l.begin()
+	}
 	l.mu.Unlock()
 	<-c.woken
 }
@@ -114,17 +115,36 @@ func (l *link) pass(c *client) {
 func (l *link) release(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.linkTime += time.Since(l.began)
+	l.charge(c)
 	l.begin()
+}
+
+// charge counts the time of c's turn. mu is held.
+func (l *link) charge(c *client) {
+	c.linkTime += min(time.Since(l.began), maxTurn)
+}
+
+// wanted reports whether clients wait for their turns.
+func (l *link) wanted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) > 0
 }
 
 // begin begins the turn of the client that goes next, if any waits. mu is held.
 func (l *link) begin() {
 	l.busy = len(l.waiting) > 0
-	if !l.busy {
-		return
+	if l.busy {
+		first := l.next()
+		next := l.waiting[first]
+		l.waiting = slices.Delete(l.waiting, first, first+1)
+		l.began, l.virtual = time.Now(), max(l.virtual, next.linkTime)
+		next.woken <- struct{}{}
 	}
-	first := 0
+}
+
+// next returns which of those that wait goes next. mu is held.
+func (l *link) next() (first int) {
 	for i, c := range l.waiting {
 		if c.isGone() {
 			c.linkTime = 0 // it only goes
@@ -133,8 +153,5 @@ func (l *link) begin() {
 			first = i
 		}
 	}
-	next := l.waiting[first]
-	l.waiting = slices.Delete(l.waiting, first, first+1)
-	l.began, l.virtual = time.Now(), max(l.virtual, next.linkTime)
-	next.woken <- struct{}{}
+	return first
 }
