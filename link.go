@@ -20,10 +20,11 @@ const (
 // would queue there and share the link. As many would get through, but each would take longer
 // by the number of clients.
 //
-// Clients get equal time, and not equally many frames: the frames of one that is far from a
+// Clients get equal time, not equally many frames: the frames of one that is far from a
 // WiFi take longer than those of one that is near. This is start-time fair queueing (Goyal,
 // Vin and Cheng, 1996): the client that has used the least time goes next, and one that comes
-// starts with the time of the one whose turn it is.
+// starts with the time of the one whose turn it is. After a turn, a client asks for the next
+// one before there is a frame for it, and may wait for that in its turn: see pass.
 type link struct {
 	name string // of the interface
 
@@ -154,4 +155,66 @@ func (l *link) next() (first int) {
 		}
 	}
 	return first
+}
+
+// sendInTurn sends frames while c has to take turns on its link, the newest one in each turn.
+//
+// Median ages (BenchmarkSlowLink, with cubic for congestion control) of one client's
+// frames over 2 Mbit/s: 145 ms, and 200 without this; of three over 2 Mbit/s: 144 and
+// 470; of four over 20 Mbit/s: 40 and 150.
+func (c *client) sendInTurn() error {
+	c.wait()
+	c.link.acquire(c)
+	defer c.link.release(c)
+	for {
+		if err := c.sendAlone(); err != nil || !c.keepsPlace() {
+			return err
+		}
+		c.link.pass(c, c.frameWait())
+		c.waitPublication()
+		if !c.ready() {
+			return nil
+		}
+	}
+}
+
+// sendAlone sends the newest frame, and returns when that has left the board, or maxTurn is
+// over. That is at once if c is slow for another reason than its link.
+func (c *client) sendAlone() error {
+	if c.isGone() {
+		return nil
+	}
+	c.slow = false
+	err := c.send()
+	for end := time.Now().Add(maxTurn); err == nil && c.stream.sockets.isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
+		c.slow = true
+		time.Sleep(queuePoll)
+	}
+	return err
+}
+
+// keepsPlace reports whether c asks for its next turn before there is a frame for it, and
+// may wait for that in its turn. Otherwise a client whose frames take little time would come
+// too late each time: one whose frames take long would have the next turn already, and both
+// would get equally many.
+func (c *client) keepsPlace() bool {
+	return c.slow && c.held == nil && c.spacing == 0 && !c.isGone() && c.link.wanted()
+}
+
+// frameWait returns how long it may be until there is a frame for c.
+func (c *client) frameWait() time.Duration {
+	if c.ready() {
+		return 0
+	}
+	return c.stream.lastInterval()
+}
+
+// waitPublication waits for the next publication, unless there is a frame to send already.
+func (c *client) waitPublication() {
+	s := c.stream
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for seq := s.seq; seq == s.seq && !c.ready() && !c.isGone(); {
+		s.cond.Wait()
+	}
 }

@@ -60,8 +60,10 @@
 // (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and none of the
-// older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi of the
-// board itself, pictures go one after the other, each at full speed.
+// older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi or another
+// slow interface of the board itself, pictures go one after the other, each at full speed.
+// Viewers get equal time there, so that one near the board sees more pictures than one far
+// off. Viewers on other interfaces do not wait for them.
 //
 // At a terminal the last line shows the state every second: frames per second from the
 // camera, clients, what they get in MB/s, and the camera or what is wrong with it. Keys do
