@@ -136,7 +136,7 @@ func TestSlowClientsTakeTurns(t *testing.T) {
 	sockets.isQueued = func(fd uintptr) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		if time.Since(begun) > maxLinkTime { // on a very busy machine
+		if time.Since(begun) > maxTurn { // on a very busy machine
 			looks = 0
 		}
 		if looks > 0 && fd != whose {

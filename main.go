@@ -61,10 +61,12 @@
 // (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and none of the
-// older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi of the
-// board itself, pictures go one after the other, each at full speed. Clients that take nothing
-// are dropped after 10 s, or when the pictures that they hold back take more than 16 MB, or an
-// eighth of the board's memory if that is less.
+// older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi or another
+// slow interface of the board itself, pictures go one after the other, each at full speed.
+// Viewers get equal time there, so that one near the board sees more pictures than one far
+// off. Viewers on other interfaces do not wait for them. Clients that take nothing are dropped
+// after 10 s, or when the pictures that they hold back take more than 16 MB, or an eighth of
+// the board's memory if that is less.
 //
 // Connections are limited too, by -max-clients and by how many files the process may open. When
 // all are in use, a new one takes the place of the oldest that has no request.

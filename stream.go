@@ -50,8 +50,6 @@ type stream struct {
 	rate         rate // of captured frames
 	clientGroup  sync.WaitGroup
 
-	link sync.Mutex // held while a slow client's frame leaves the board
-
 	freeMu sync.Mutex // protects free
 	free   []*frame
 }
@@ -397,7 +395,7 @@ func (b *broadcaster) wait() bool {
 // itself. The caller is c's goroutine, which keeps the socket open meanwhile.
 func (b *broadcaster) handle(c *client) {
 	if b.add(c) {
-		<-c.returned
+		<-c.woken
 	}
 }
 
@@ -420,6 +418,6 @@ func (c *client) sendOrReturn() bool {
 	if c.state.Load() == stateOpen && (!c.due() || c.send() == nil && c.held == nil) {
 		return false
 	}
-	c.returned <- struct{}{}
+	c.woken <- struct{}{}
 	return true
 }
