@@ -155,7 +155,7 @@ func (r *Repairer) parseScan(b []byte) (*scan, error) {
 		}
 	}
 	r.layOut(s)
-	if s.blocks > 10 { // B.2.3
+	if s.blocks > maxBlocks {
 		return nil, damageHeader
 	}
 	return s, nil
