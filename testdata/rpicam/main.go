@@ -44,6 +44,7 @@ import (
 	"fmt"
 	"image/jpeg"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -164,8 +165,11 @@ func describe(data []byte) string {
 		exposure = "settled"
 	}
 	w := f.Window
-	return fmt.Sprintf("card %d %s %.0f %.0f %.0f %.0f", f.Number, exposure, 100*w.Left, 100*w.Top, 100*w.Right, 100*w.Bottom)
+	return fmt.Sprintf("card %d %s %d %d %d %d", f.Number, exposure,
+		percent(w.Left), percent(w.Top), percent(w.Right), percent(w.Bottom))
 }
+
+func percent(part float64) int { return int(math.Round(100 * part)) }
 
 // record notes the arguments of a start.
 func (e *environment) record(args []string) error {
