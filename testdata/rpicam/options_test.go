@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -148,21 +147,9 @@ func TestChoose(t *testing.T) {
 		{"imx477", "1.0.0", "--framerate 100", "", "2028x1520"}, // the rate does not count yet
 		{"imx477", "1.1.0", "--framerate 100", "", "1332x990"},
 	} {
-		given, err := parse(t, test.version, test.args)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, _ := parseVersion(test.version)
-		s, err := newSettings(v, given)
-		if err != nil {
-			t.Fatal(err)
-		}
-		chip, err := newSensor(test.camera, v, false)
-		if err != nil {
-			t.Fatal(err)
-		}
+		chip, wanted := ask(t, test.camera, test.version, test.args)
 		var log strings.Builder
-		m := chip.choose(newRequest(v, s), io.Writer(&log))
+		m := chip.choose(wanted, &log)
 		if test.log != "" && log.String() != "Mode selection for "+test.log {
 			t.Errorf("%s %s: got %s\nwant %s", test.camera, test.args, &log, test.log)
 		}
@@ -170,4 +157,23 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%s, %s, %s: got %s, want %s", test.camera, test.version, test.args, got, test.want)
 		}
 	}
+}
+
+// ask returns a sensor, and what a version asks it for.
+func ask(t *testing.T, camera, ofVersion, args string) (sensor, request) {
+	t.Helper()
+	given, err := parse(t, ofVersion, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _ := parseVersion(ofVersion)
+	s, err := newSettings(v, given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chip, err := newSensor(camera, v, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chip, newRequest(v, s)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -42,12 +43,12 @@ func newSettings(v version, given values) (s settings, err error) {
 	s = settings{
 		camera:    given.natural("camera"),
 		verbose:   given.natural("verbose"),
-		width:     given.natural("width") &^ 1,
-		height:    given.natural("height") &^ 1,
+		width:     cmp.Or(given.natural("width")&^1, 640),
+		height:    cmp.Or(given.natural("height")&^1, 480),
 		frames:    given.natural("frames"),
 		framerate: max(given.float("framerate"), 0),
 		noRaw:     given.flag("no-raw"),
-		buffers:   given.natural("buffer-count"),
+		buffers:   cmp.Or(given.natural("buffer-count"), 6),
 		hflip:     given.flag("hflip"),
 		vflip:     given.flag("vflip"),
 		region:    parseRegion(given["roi"]),
@@ -58,15 +59,6 @@ func newSettings(v version, given values) (s settings, err error) {
 	}
 	if s.timeout, err = parseDuration(given["timeout"], time.Millisecond); err != nil {
 		return s, err
-	}
-	if s.buffers == 0 {
-		s.buffers = 6
-	}
-	if s.width == 0 {
-		s.width = 640
-	}
-	if s.height == 0 {
-		s.height = 480
 	}
 	for _, check := range []func(version, values) error{checkWords, checkRotation, checkNumbers} {
 		if err := check(v, given); err != nil {

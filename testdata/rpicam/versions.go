@@ -35,7 +35,8 @@ import (
 //
 // Unchanged from 1.0.0 to 1.12.0: names, short names and defaults of all other options.
 // Numbers are not checked against ranges: brightness is cut to -1..1, and contrast,
-// saturation and sharpness to 0..15.99.
+// saturation and sharpness to 0..15.99. With --verbose=0 libcamera says nothing, and the
+// program only its errors. Six buffers of each kind are the default.
 var (
 	ratesInList    = version{1, 0, 0}
 	rateForMode    = version{1, 1, 0}
