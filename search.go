@@ -14,12 +14,12 @@ import (
 // device comes or goes before. Finding out that it gives no picture takes a while.
 const backOffInterval = 10 * time.Second
 
-// A openedCamera is a camera that is open and has given a picture.
+// An openedCamera is a camera that is open and has given a picture.
 type openedCamera struct {
 	camera
-	driver     driver
-	generation uint32    // of the settings that it was opened with
-	settled    time.Time // when its exposure will be right
+	candidate         // that it was
+	pace       pace   // of its pictures
+	generation uint32 // of the settings that it was opened with
 
 	// The first picture, which is not published yet.
 	frame *frame
@@ -198,7 +198,13 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 			s.Reason = cam.Info().label() + ": the camera is starting"
 		}
 	})
-	found := &openedCamera{camera: cam, driver: c.driver, generation: change, settled: time.Now().Add(c.driver.settle)}
+	found := &openedCamera{
+		camera: cam, candidate: c, generation: change,
+		pace: pace{spacing: interval(want.fps), settle: c.driver.settle, opened: time.Now()},
+	}
+	if p, ok := cam.(pacedCamera); ok {
+		p.setDue(func(at time.Time) bool { return sv.isDue(found, at) })
+	}
 	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, cam)
 	if err != nil {
 		cam.Close()
@@ -206,9 +212,6 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 			sv.backOff(c, err)
 		}
 		return nil, err
-	}
-	if found.at.After(found.settled) { // it started slowly
-		found.settled = found.at.Add(c.driver.settle)
 	}
 	delete(sv.failures, c.device)
 	return found, nil
@@ -245,7 +248,7 @@ func (sv *supervisor) untilInterrupted(ctx context.Context) (context.Context, co
 // interrupted reports whether a device came or went, nobody watches any more, or the wanted
 // settings have changed since the search began.
 func (sv *supervisor) interrupted() bool {
-	return sv.devicesChanged() || sv.searchGeneration != sv.currentGeneration() || sv.idle > 0 && sv.stream.idleTime() > sv.idle
+	return sv.devicesChanged() || sv.searchGeneration != sv.currentGeneration() || sv.isUnwatched()
 }
 
 // waitRetry waits before the next round: for retryInterval, or until there is a reason not to

@@ -287,8 +287,8 @@ func (c *settingsChange) applyTo(want *settings, ch choices) (err error) {
 		if !(want.fps > 0 && want.fps <= maxRate) {
 			return fmt.Errorf("fps=%v: must be above 0 and up to %d", want.fps, maxRate)
 		}
-		// Another size may have other rates.
-		if len(ch.Rates) > 0 && c.Size == nil {
+		// Another size may have other rates, and slow ones are made by leaving pictures out.
+		if len(ch.Rates) > 0 && c.Size == nil && want.fps >= slowRate {
 			want.fps, err = nearestRate(ch.Rates, want.fps)
 		}
 		if err != nil {

@@ -40,6 +40,7 @@ type stream struct {
 	interval     time.Duration // between the last two good ones in a row
 	repeatAt     time.Time
 	viewers      int       // clients, readers of the table and those who wait for a snapshot
+	waiting      int       // those who wait for a snapshot
 	idleSince    time.Time // when the last viewer left
 	closed       bool
 	clients      map[*client]struct{}
@@ -197,6 +198,8 @@ func (s *stream) dropLatest() {
 // returns it held.
 func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
 	defer context.AfterFunc(ctx, s.wake)()
+	s.addWaiting(1)
+	defer s.addWaiting(-1)
 	var seq uint32
 	for s.waitPublication(ctx, &seq) {
 		f := s.newest()
@@ -209,6 +212,20 @@ func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
 		f.release()
 	}
 	return nil, ctx.Err()
+}
+
+// addWaiting counts those who wait for a snapshot.
+func (s *stream) addWaiting(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting += n
+}
+
+// snapshotWaits reports whether somebody waits for a snapshot.
+func (s *stream) snapshotWaits() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.waiting > 0
 }
 
 // waitPublication waits for a publication after seq and notes it there. The caller

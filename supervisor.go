@@ -181,12 +181,12 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 		debug.FreeOSMemory() // nothing else may need its memory for long
 	}()
 	for first := true; ; first = false {
-		found.frame.settled = !found.at.Before(found.settled)
+		found.frame.settled = found.pace.note(found.at)
 		sv.stream.publish(found.frame, found.jpeg, found.at)
 		if first {
 			sv.noteFound(found)
 		}
-		if sv.idle > 0 && sv.stream.idleTime() > sv.idle {
+		if sv.isUnwatched() {
 			sv.setIdle()
 			return nil
 		}
@@ -198,6 +198,17 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 			return err
 		}
 	}
+}
+
+// isDue reports whether a picture of a camera that runs faster than it was asked to is wanted.
+func (sv *supervisor) isDue(found *openedCamera, at time.Time) bool {
+	return found.pace.isDue(at) || found.generation != sv.currentGeneration() || sv.isUnwatched() ||
+		at.Sub(found.pace.last) >= snapshotSpacing && sv.stream.snapshotWaits()
+}
+
+// isUnwatched reports whether nobody has been watching for so long that the camera is released.
+func (sv *supervisor) isUnwatched() bool {
+	return sv.idle > 0 && sv.stream.idleTime() > sv.idle
 }
 
 // noteFound notes a camera that gives pictures. It is preferred from now on.
