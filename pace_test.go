@@ -27,32 +27,47 @@ func getSnapshot(k *supervisor, path string) (*httptest.ResponseRecorder, time.D
 	return w, time.Since(start)
 }
 
-// Snapshots come within the 2 s that moonraker-timelapse waits, with the exposure settled: from a
-// camera that is released in between, at whatever rate.
+// Snapshots come within the 2 s that moonraker-timelapse waits, with the exposure settled, at
+// whatever rate. After the second within two minutes the camera stays open until the next.
 func TestSnapshotInTime(t *testing.T) {
 	bright := sent(testJPEG(frameSize+1024, 'c'))
-	for _, pause := range []time.Duration{30 * time.Second, 5 * time.Minute} {
-		for _, fps := range []float64{0.1, 1, 5, 15, 30} {
-			t.Run(fmt.Sprintf("each %v at %v fps", pause, fps), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					k, c := startPaced(t, fps)
-					longest := time.Duration(0)
-					for i := range 60 {
-						w, took := getSnapshot(k, "/snapshot")
-						longest = max(longest, took)
-						if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), bright) {
-							t.Fatalf("snapshot %d: got %d and %d bytes, want 200 and a picture that is not dark", i+1, w.Code, w.Body.Len())
-						}
-						time.Sleep(pause - took)
+	for _, test := range []struct {
+		pause    time.Duration // from one snapshot to the next
+		fps      float64
+		openings int
+	}{
+		{5 * time.Second, 1, 1},
+		{30 * time.Second, 0.1, 2},
+		{30 * time.Second, 1, 2},
+		{30 * time.Second, 30, 2},
+		{2 * time.Minute, 1, 2},
+		{5 * time.Minute, 0.1, 60},
+		{5 * time.Minute, 9, 60},
+		{5 * time.Minute, 30, 60},
+	} {
+		t.Run(fmt.Sprintf("each %v at %v fps", test.pause, test.fps), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k, c := startPaced(t, test.fps)
+				longest := time.Duration(0)
+				for i := range 60 {
+					w, took := getSnapshot(k, "/snapshot")
+					longest = max(longest, took)
+					if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), bright) {
+						t.Fatalf("snapshot %d: got %d and %d bytes, want 200 and a picture that is not dark", i+1, w.Code, w.Body.Len())
 					}
-					if longest > 2*time.Second {
-						t.Errorf("a snapshot took %v", longest)
-					}
-					opened, _ := c.history()
-					t.Logf("the longest of 60 snapshots took %v, with %d openings", longest, len(opened)-1)
-				})
+					time.Sleep(test.pause - took)
+				}
+				if longest > 2*time.Second {
+					t.Errorf("a snapshot took %v", longest)
+				}
+				time.Sleep(150 * time.Second)
+				opened, closed := c.history()
+				if len(opened)-1 != test.openings || len(closed) != len(opened) {
+					t.Errorf("opened %d times and closed %d times, want %d", len(opened)-1, len(closed)-1, test.openings)
+				}
+				t.Logf("the longest of 60 snapshots took %v", longest)
 			})
-		}
+		})
 	}
 }
 
@@ -140,5 +155,27 @@ func TestSettled(t *testing.T) {
 				t.Errorf("settled after %d pictures, want %d", n, test.want)
 			}
 		})
+	}
+}
+
+// Snapshots at changing intervals keep the camera open for longer than most of these.
+func TestSnapshotGap(t *testing.T) {
+	k := &supervisor{idle: 10 * time.Second}
+	now := time.Now()
+	for _, test := range []struct{ gap, want time.Duration }{
+		{0, 10 * time.Second},
+		{time.Minute, 75 * time.Second},
+		{20 * time.Second, 70312500 * time.Microsecond},
+		{50 * time.Second, 65917968 * time.Microsecond},
+		{2 * time.Minute, 150 * time.Second},
+		{121 * time.Second, 10 * time.Second},
+		{time.Second, 10 * time.Second},
+		{12 * time.Second, 15 * time.Second},
+	} {
+		now = now.Add(test.gap)
+		k.noteSnapshot(now)
+		if got := k.idleLimit().Truncate(time.Microsecond); got != test.want {
+			t.Errorf("%v after the last one: the camera stays open for %v, want %v", test.gap, got, test.want)
+		}
 	}
 }

@@ -257,7 +257,7 @@ func (sv *supervisor) interrupted() bool {
 func (sv *supervisor) waitRetry(ctx context.Context, emulated bool) (giveUp bool) {
 	pause, maxIdle := retryInterval, time.Duration(0)
 	if emulated {
-		pause, maxIdle = backOffInterval, sv.idle
+		pause, maxIdle = backOffInterval, sv.idleLimit()
 	}
 	for end := time.Now().Add(pause); time.Now().Before(end); {
 		if sv.idle > 0 && sv.stream.idleTime() > maxIdle {

@@ -79,6 +79,8 @@ type supervisor struct {
 	seenLines        map[string]bool // from cameras
 	damages          map[string]int  // damaged pictures by their cause, since damagesSince
 	damagesSince     time.Time       // when they were logged last
+	lastSnapshot     time.Time       // when somebody asked for it
+	snapshotGap      time.Duration   // the longest between two, of late
 
 	cameraMu sync.Mutex   // protects these, and keeps current open
 	current  configurable // nil while none is open
@@ -208,7 +210,7 @@ func (sv *supervisor) isDue(found *openedCamera, at time.Time) bool {
 
 // isUnwatched reports whether nobody has been watching for so long that the camera is released.
 func (sv *supervisor) isUnwatched() bool {
-	return sv.idle > 0 && sv.stream.idleTime() > sv.idle
+	return sv.idle > 0 && sv.stream.idleTime() > sv.idleLimit()
 }
 
 // noteFound notes a camera that gives pictures. It is preferred from now on.
