@@ -152,8 +152,7 @@ func (v *server) addViewer(w http.ResponseWriter) bool {
 	if v.stream.addViewer() {
 		return true
 	}
-	w.Header().Set("Retry-After", "5")
-	http.Error(w, fmt.Sprintf("too many viewers: %d are watching already (see -max-clients)", v.stream.maxViewers), http.StatusServiceUnavailable)
+	unavailable(w, v.stream.errFull().Error())
 	return false
 }
 

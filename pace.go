@@ -72,3 +72,9 @@ func (p *pace) isSettled(at time.Time) bool {
 func (p *pace) isDue(at time.Time) bool {
 	return !p.isSettled(at) || !at.Before(p.next.Add(-p.spacing/4))
 }
+
+// isDue reports whether a picture of a camera that runs faster than it was asked to is wanted.
+func (sv *supervisor) isDue(found *openedCamera, at time.Time) bool {
+	return found.pace.isDue(at) || sv.mustReopen(found) || sv.isUnwatched() ||
+		at.Sub(found.pace.last) >= snapshotSpacing && sv.stream.snapshotWaits()
+}

@@ -183,31 +183,23 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 	ctx, cancel := sv.untilInterrupted(ctx)
 	defer cancel()
 	want, change := sv.wanted()
-	cam, err := c.driver.open(c.device, want)
+	found, err := sv.open(c, want, change)
 	if err != nil {
 		sv.backOff(c, err)
 		return nil, err
 	}
-	if t, ok := cam.(logSetter); ok {
-		t.setLog(sv.logOnce)
-	}
 	sv.updateStatus(func(s *cameraStatus) {
-		s.Opened++
 		if s.Mode == modeIdle || s.Mode == modeStarting {
-			s.Mode, s.cameraInfo = modeStarting, cam.Info()
-			s.Reason = cam.Info().label() + ": the camera is starting"
+			s.Mode, s.cameraInfo = modeStarting, found.Info()
+			s.Reason = found.Info().label() + ": the camera is starting"
 		}
 	})
-	found := &openedCamera{
-		camera: cam, candidate: c, generation: change,
-		pace: pace{spacing: interval(want.fps), settle: c.driver.settle, opened: time.Now()},
-	}
-	if p, ok := cam.(pacedCamera); ok {
+	if p, ok := found.camera.(pacedCamera); ok {
 		p.setDue(func(at time.Time) bool { return sv.isDue(found, at) })
 	}
-	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, cam)
+	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera)
 	if err != nil {
-		cam.Close()
+		found.Close()
 		if ctx.Err() == nil {
 			sv.backOff(c, err)
 		}
@@ -215,6 +207,22 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 	}
 	delete(sv.failures, c.device)
 	return found, nil
+}
+
+// open opens a candidate with settings of a generation.
+func (sv *supervisor) open(c candidate, want settings, generation uint32) (*openedCamera, error) {
+	cam, err := c.driver.open(c.device, want)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := cam.(logSetter); ok {
+		t.setLog(sv.logOnce)
+	}
+	sv.updateStatus(func(s *cameraStatus) { s.Opened++ })
+	return &openedCamera{
+		camera: cam, candidate: c, generation: generation,
+		pace: pace{spacing: interval(want.fps), settle: c.driver.settle, opened: time.Now()},
+	}, nil
 }
 
 // backOff notes a device that failed and may be no camera, so that it is not tried again soon.

@@ -20,17 +20,25 @@ const (
 )
 
 // serveSnapshot sends one picture that was captured after the request came, or
-// up to ?max_age=500ms before.
+// up to ?max_age=500ms before. With ?size=, it has that size.
 func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	after := start
-	if text := r.URL.Query().Get("max_age"); text != "" {
-		age, err := parseAge(text)
+	query := r.URL.Query()
+	age, err := parseAge(query.Get("max_age"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if size := query.Get("size"); size != "" {
+		width, height, err := v.supervisor.snapshotSize(size)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		after = after.Add(-age)
+		if !v.supervisor.hasSize(width, height) {
+			v.serveStill(w, r, width, height)
+			return
+		}
 	}
 	if !v.addViewer(w) {
 		return
@@ -40,20 +48,28 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	ctx, end := untilHangup(r, func() error { return sendProcessing(w, r) })
 	ctx, cancel := context.WithTimeout(ctx, v.snapshotTimeout())
 	defer cancel()
-	f, err := v.stream.frameAfter(ctx, after)
+	f, err := v.stream.frameAfter(ctx, start.Add(-age))
 	end()
 	if err != nil {
-		extendDeadline(w)
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, v.whyNoPicture(time.Since(start)), http.StatusServiceUnavailable)
+		unavailable(w, v.whyNoPicture(time.Since(start)))
 		return
 	}
 	defer f.release()
 	v.sendSnapshot(w, f)
 }
 
-// parseAge reads a ?max_age=: a duration, or a number of milliseconds.
+// unavailable says why there is no picture now.
+func unavailable(w http.ResponseWriter, why string) {
+	extendDeadline(w)
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, why, http.StatusServiceUnavailable)
+}
+
+// parseAge reads a ?max_age=: a duration, or a number of milliseconds; 0 without it.
 func parseAge(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
 	if _, err := strconv.ParseUint(text, 10, 64); err == nil {
 		text += "ms"
 	}
@@ -77,16 +93,20 @@ func sendProcessing(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
+	setSnapshotHeader(w, f)
+	w.Header().Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
+	c := http.NewResponseController(w)
+	v.stream.addSnapshot(c, f.number)
+	defer v.stream.removeSnapshot(c)
+	sendBody(w, f.jpeg)
+}
+
+func setSnapshotHeader(w http.ResponseWriter, f *frame) {
 	h := w.Header()
 	h.Set("Content-Type", "image/jpeg")
 	h.Set("Content-Length", strconv.Itoa(len(f.jpeg)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
-	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
-	c := http.NewResponseController(w)
-	v.stream.addSnapshot(c, f.number)
-	defer v.stream.removeSnapshot(c)
-	sendBody(w, f.jpeg)
 }
 
 // snapshotTimeout returns how long a snapshot may take. A picture of a slow camera
@@ -102,6 +122,40 @@ func (v *server) whyNoPicture(waited time.Duration) string {
 		return why
 	}
 	return fmt.Sprintf("no picture from the camera within %v", waited.Round(time.Second/10))
+}
+
+// frameAfter waits for a good frame captured after t, or for the end of ctx, and
+// returns it held.
+func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
+	defer context.AfterFunc(ctx, s.wake)()
+	s.addWaiting(1)
+	defer s.addWaiting(-1)
+	var seq uint32
+	for s.waitPublication(ctx, &seq) {
+		f := s.newest()
+		if f == nil {
+			continue
+		}
+		if f.settled && f.at.After(t) {
+			return f, nil
+		}
+		f.release()
+	}
+	return nil, ctx.Err()
+}
+
+// addWaiting counts those who wait for a snapshot.
+func (s *stream) addWaiting(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting += n
+}
+
+// snapshotWaits reports whether somebody waits for a snapshot.
+func (s *stream) snapshotWaits() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.waiting > 0
 }
 
 // noteSnapshot notes that somebody asks for a snapshot. With each one the longest gap counts a

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
@@ -188,44 +189,15 @@ func (s *stream) dropLatest() {
 	if old := s.latest.Swap(nil); old != nil {
 		s.replace(old)
 	}
+	s.dropFree()
+}
+
+// dropFree drops the memory of the frames that are free.
+func (s *stream) dropFree() {
 	s.freeMu.Lock()
 	defer s.freeMu.Unlock()
 	clear(s.free)
 	s.free = s.free[:0]
-}
-
-// frameAfter waits for a good frame captured after t, or for the end of ctx, and
-// returns it held.
-func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
-	defer context.AfterFunc(ctx, s.wake)()
-	s.addWaiting(1)
-	defer s.addWaiting(-1)
-	var seq uint32
-	for s.waitPublication(ctx, &seq) {
-		f := s.newest()
-		if f == nil {
-			continue
-		}
-		if f.settled && f.at.After(t) {
-			return f, nil
-		}
-		f.release()
-	}
-	return nil, ctx.Err()
-}
-
-// addWaiting counts those who wait for a snapshot.
-func (s *stream) addWaiting(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting += n
-}
-
-// snapshotWaits reports whether somebody waits for a snapshot.
-func (s *stream) snapshotWaits() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.waiting > 0
 }
 
 // waitPublication waits for a publication after seq and notes it there. The caller
@@ -249,6 +221,13 @@ func (s *stream) waitViewer(ctx context.Context) bool {
 		s.cond.Wait()
 	}
 	return ctx.Err() == nil
+}
+
+// isWatched reports whether there is a viewer.
+func (s *stream) isWatched() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.viewers > 0
 }
 
 // idleTime returns for how long nobody has been watching.
@@ -287,6 +266,11 @@ func (s *stream) addViewer() bool {
 		s.cond.Broadcast()
 	}
 	return true
+}
+
+// errFull tells a viewer that was not counted in why.
+func (s *stream) errFull() error {
+	return fmt.Errorf("too many viewers: %d are watching already (see -max-clients)", s.maxViewers)
 }
 
 // clientCount returns the number of clients.

@@ -65,6 +65,7 @@ type supervisor struct {
 	devices          []string           // that there were when the search last looked
 	failures         map[string]failure // devices that may be no cameras
 	searchGeneration uint32             // of the settings that the search uses
+	source           candidate          // the camera that was found last
 	hadCamera        bool               // a camera with a device was seen: no more emulated ones
 	showsLost        bool               // the "camera lost" picture is the newest
 	lastLine         string             // the last line: only changes are logged
@@ -81,6 +82,8 @@ type supervisor struct {
 	damagesSince     time.Time       // when they were logged last
 	lastSnapshot     time.Time       // when somebody asked for it
 	snapshotGap      time.Duration   // the longest between two, of late
+	still            *still          // that is to be taken or sent; nil without
+	nextStill        time.Time       // when the next may be asked for
 
 	cameraMu sync.Mutex   // protects these, and keeps current open
 	current  configurable // nil while none is open
@@ -122,6 +125,9 @@ func (sv *supervisor) run(ctx context.Context) {
 				s.Mode = modeStarting
 			}
 		})
+		if sv.takeStill(ctx) {
+			continue
+		}
 		if found := sv.search(ctx); found != nil {
 			if err := sv.capture(ctx, found); err != nil && ctx.Err() == nil {
 				sv.checkTwin(found.driver)
@@ -147,6 +153,7 @@ func (sv *supervisor) probe() {
 		if err == nil {
 			sv.logChange("camera: " + cam.Info().String())
 			sv.report(cam, change)
+			sv.source = c
 			return
 		}
 		why = sv.moreHelpful(why, err)
@@ -192,7 +199,7 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 			sv.setIdle()
 			return nil
 		}
-		if found.generation != sv.currentGeneration() {
+		if sv.mustReopen(found) {
 			return nil
 		}
 		var err error
@@ -202,10 +209,9 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	}
 }
 
-// isDue reports whether a picture of a camera that runs faster than it was asked to is wanted.
-func (sv *supervisor) isDue(found *openedCamera, at time.Time) bool {
-	return found.pace.isDue(at) || found.generation != sv.currentGeneration() || sv.isUnwatched() ||
-		at.Sub(found.pace.last) >= snapshotSpacing && sv.stream.snapshotWaits()
+// mustReopen reports whether the camera must be opened again: with other settings, or for a still.
+func (sv *supervisor) mustReopen(found *openedCamera) bool {
+	return found.generation != sv.currentGeneration() || sv.waitingStill() != nil
 }
 
 // isUnwatched reports whether nobody has been watching for so long that the camera is released.
@@ -215,6 +221,7 @@ func (sv *supervisor) isUnwatched() bool {
 
 // noteFound notes a camera that gives pictures. It is preferred from now on.
 func (sv *supervisor) noteFound(found *openedCamera) {
+	sv.source = found.candidate
 	real := found.driver.devices != nil
 	info := found.Info()
 	sv.hadCamera = sv.hadCamera || real
