@@ -75,7 +75,11 @@ func (c *fakeCamera) untilNext() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count++
-	wait := interval(runningRate(cmp.Or(c.want.fps, 10)))
+	rate := cmp.Or(c.want.fps, 10)
+	if rate < slowRate {
+		rate = startRate
+	}
+	wait := interval(rate)
 	if c.count == 1 {
 		wait += c.startup
 	}

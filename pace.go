@@ -5,9 +5,9 @@ import "time"
 const (
 	// A camera settles its exposure and white balance from picture to picture, and takes about
 	// ten. At less than slowRate, in frames per second, that takes too long for a snapshot:
-	// moonraker-timelapse waits for 2 s, and OctoPrint for 5. So slower cameras run at
-	// startRate, and what is too much is left out. Of startRate ten pictures take 0.7 s,
-	// which leaves 1.3 s to start.
+	// moonraker-timelapse waits for 2 s, and OctoPrint for 5. So no camera runs at less if it
+	// can run faster, and pictures that are too many are left out. Where these cost next to
+	// nothing, it runs at startRate: ten take 0.7 s then, which leaves 1.3 s to start.
 	slowRate     = 10
 	startRate    = 15
 	settleFrames = 10
@@ -16,14 +16,6 @@ const (
 	// left out.
 	snapshotSpacing = time.Second
 )
-
-// runningRate returns the rate that a camera is started with to show fps.
-func runningRate(fps float64) float64 {
-	if fps < slowRate {
-		return startRate
-	}
-	return fps
-}
 
 // A pacedCamera may run faster than it was asked to. Then Capture leaves out the pictures that
 // are not due, before they cost anything.
