@@ -21,14 +21,17 @@
 //	/healthz      200 while all is well, else 503 and the reason
 //
 // The stream takes ?fps=5 to send at most 5 frames a second, but at least one every
-// 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
-// snapshot takes ?max_age=500ms, or =500, to accept a picture that old. It waits for 5 s, or for two
-// intervals of a slow camera. With ?size=max or ?size=1280x720 it is a picture of that size: if
-// the stream has another, the camera is opened for it alone, which may take twice as long, and
-// viewers of the stream keep the last picture meanwhile. That happens each 3 s at most while
-// somebody watches the stream, and for one size at a time; other requests get 503. The largest
-// size of a camera that does not list its sizes is 1920x1080. The table ends after ?n=100 rows. Porthole ignores a slash
-// too many at the end of a path. An ?action= that it does not know gets 404.
+// 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. The
+// table ends after ?n=100 rows. Porthole ignores a slash too many at the end of a path. An
+// ?action= that it does not know gets 404.
+//
+// A snapshot takes ?max_age=500ms, or =500, to accept a picture that old. It waits for 5 s, or
+// for two intervals of a slow camera. With ?size=max or ?size=1280x720 it has that size. If the
+// stream has another, the camera is opened for this one picture, and then for the stream again,
+// whose viewers keep the last picture meanwhile. While somebody watches, the stream goes on for
+// 3 s at least until the next such picture. One is taken and sent at a time: requests for the
+// same size share it, and others get 503. The largest size of a camera that does not list its
+// sizes is taken to be 1920x1080.
 //
 // The camera is the one at the flat cable of a Raspberry Pi. The firmware makes pictures of
 // it where its driver is loaded ("bm2835 mmal"); elsewhere rpicam-vid does, or
@@ -42,8 +45,8 @@
 //
 // Porthole opens the camera when the first viewer comes, and releases it some time after
 // the last has gone. It tries a camera that is unplugged, busy or stuck again until it
-// works. Viewers stay connected and see that it is lost. After two snapshots at most 2 minutes apart
-// it stays open for a quarter longer than that.
+// works. Viewers stay connected and see that it is lost. After two snapshots at most 2 minutes
+// apart, the camera stays open for a quarter longer than the time between them.
 //
 // A camera that can run at 10 frames a second or more does, even if -fps is less. Then its exposure
 // settles soon, and porthole leaves out the pictures that are too many. With -set, an exposure of

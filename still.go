@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// stillSpacing is the least time between two stills while somebody watches the stream,
-	// which stops for each.
+	// stillSpacing is for how long, at least, the stream goes on between two stills while
+	// somebody watches it.
 	stillSpacing = 3 * time.Second
 
 	// stillSendTime is how long a client may take to receive a still. Its memory is needed for
@@ -28,6 +28,8 @@ const (
 // and then for the stream, whose viewers keep the last picture meanwhile.
 type still struct {
 	width, height int
+
+	begun time.Time // when the first request came
 
 	// mu of the supervisor protects these.
 	requests int       // that wait for it, each a viewer, or are answered
@@ -121,17 +123,17 @@ func (sv *supervisor) requestStill(width, height int, now time.Time) (*still, er
 	if st != nil && (st.taken || st.width != width || st.height != height) {
 		return nil, errors.New("another picture of another size than the stream's is being taken or sent: try again soon")
 	}
-	if st == nil && now.Before(sv.nextStill) {
-		return nil, fmt.Errorf("while somebody watches the stream, there is a picture of another size each %v at most", stillSpacing)
+	if wait := sv.nextStill.Sub(now); st == nil && wait > 0 {
+		return nil, fmt.Errorf("somebody watches the stream, which stops for a picture of another size: try again in %v", wait.Round(time.Second/10))
 	}
 	if !sv.stream.addViewer() {
 		return nil, sv.stream.errFull()
 	}
 	if st == nil {
 		ctx, cancel := context.WithCancel(context.Background())
-		st = &still{width: width, height: height, ctx: ctx, cancel: cancel, done: make(chan struct{})}
+		st = &still{width: width, height: height, begun: now, ctx: ctx, cancel: cancel, done: make(chan struct{})}
 		sv.still = st
-		sv.spaceStills()
+		sv.spaceStills(stillSpacing)
 	}
 	st.requests++
 	st.asked = now
@@ -139,9 +141,9 @@ func (sv *supervisor) requestStill(width, height int, now time.Time) (*still, er
 }
 
 // spaceStills makes the next still wait, if somebody watches the stream. sv.mu is held.
-func (sv *supervisor) spaceStills() {
+func (sv *supervisor) spaceStills(wait time.Duration) {
 	if sv.stream.clientCount() > 0 {
-		sv.nextStill = time.Now().Add(stillSpacing)
+		sv.nextStill = time.Now().Add(wait)
 	}
 }
 
@@ -222,7 +224,7 @@ func (sv *supervisor) finishStill(st *still, f *frame, err error) bool {
 	for range st.requests {
 		sv.stream.removeViewer()
 	}
-	sv.spaceStills()
+	sv.spaceStills(time.Since(st.begun) + stillSpacing) // the stream takes as long to come back
 	close(st.done)
 	return true
 }

@@ -102,7 +102,7 @@ func TestStill(t *testing.T) {
 			t.Errorf("mode %s meanwhile", mode)
 		}
 		time.Sleep(5 * time.Second)
-		if got := shown(v); got != "dark, live, dark, live" {
+		if got := shown(v); got != "dark, live" {
 			t.Errorf("the viewer saw %s", got)
 		}
 		if st := k.currentStatus(); st.Width != 640 || st.Mode != modeLive || len(v.received()) < before+30 {
@@ -179,7 +179,7 @@ func TestManyStills(t *testing.T) {
 		}
 		longest, longestNew := v.gaps()
 		t.Logf("the viewer's longest time without a picture was %v, without a new one %v", longest, longestNew)
-		if longest > repeatLater || longestNew > 3*time.Second {
+		if longest > repeatLater || longestNew > 4*time.Second {
 			t.Errorf("the viewer was without a picture for %v, without a new one for %v", longest, longestNew)
 		}
 	})
@@ -278,8 +278,8 @@ func TestStillsAtATime(t *testing.T) {
 			t.Errorf("opened at %v, with %d pictures", opened, len(at))
 		}
 		w, _ = getSnapshot(k, "/snapshot?size=max")
-		wantStill(t, w, 503, "while somebody watches the stream, there is a picture of another size each 3s at most")
-		time.Sleep(stillSpacing)
+		wantStill(t, w, 503, "somebody watches the stream, which stops for a picture of another size: try again in 4.")
+		time.Sleep(5 * time.Second)
 		w, _ = getSnapshot(k, "/snapshot?size=max")
 		wantStill(t, w, 200, "")
 	})
@@ -310,7 +310,7 @@ func TestStillFails(t *testing.T) {
 			t.Errorf("mode %s, the viewer saw %s, logged:\n%s", st.Mode, shown(v), logged)
 		}
 		c.set("", nil, errors.New("the camera is gone"))
-		time.Sleep(2 * time.Second)
+		time.Sleep(10 * time.Second)
 		w, _ = getSnapshot(k, "/snapshot?size=max")
 		wantStill(t, w, 503, "no camera found\n")
 		if st := k.stream.state(); st.Viewers != 1 || k.still != nil {
@@ -337,7 +337,7 @@ func TestStillGivenUp(t *testing.T) {
 			t.Errorf("%d viewers, still %v", st.Viewers, k.still)
 		}
 		time.Sleep(5 * time.Second)
-		if got := shown(v); got != "dark, live, dark, live" {
+		if got := shown(v); got != "dark, live" {
 			t.Errorf("the viewer saw %s", got)
 		}
 	})

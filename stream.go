@@ -172,6 +172,16 @@ func (s *stream) newest() *frame {
 	}
 }
 
+// isSettled reports whether the newest frame is from a camera whose exposure has settled.
+func (s *stream) isSettled() bool {
+	f := s.newest()
+	if f == nil {
+		return false
+	}
+	defer f.release()
+	return f.settled
+}
+
 // lastInterval returns the time between the last two pictures of the camera; 0 when
 // there were none yet.
 func (s *stream) lastInterval() time.Duration {

@@ -182,7 +182,8 @@ func (sv *supervisor) report(cam camera, change uint32) {
 }
 
 // capture publishes the frames of a camera that was found, until it fails, and closes it. It
-// returns nil when nobody watches any more, and when the camera must be opened again.
+// returns nil when nobody watches any more, and when the camera must be opened again. A frame
+// from before the exposure was right takes the place of none that is better.
 func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	defer func() {
 		sv.detach()
@@ -191,7 +192,11 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	}()
 	for first := true; ; first = false {
 		found.frame.settled = found.pace.note(found.at)
-		sv.stream.publish(found.frame, found.jpeg, found.at)
+		if found.frame.settled || !sv.stream.isSettled() {
+			sv.stream.publish(found.frame, found.jpeg, found.at)
+		} else {
+			sv.stream.putFrame(found.frame)
+		}
 		if first {
 			sv.noteFound(found)
 		}
