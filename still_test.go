@@ -50,8 +50,12 @@ func (c *sizedCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Tim
 	dst, at, err := c.fakeCamera.Capture(ctx, dst)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil && c.want.width > 640 && c.count > c.dark {
-		dst = append(dst[:len(dst)-len(c.picture())], largePicture...)
+	if err == nil && c.want.width > 640 {
+		dst = dst[:len(dst)-len(c.picture())]
+		if c.count <= c.dark {
+			return append(dst, testJPEG(50_000, 'd')...), at, nil
+		}
+		dst = append(dst, largePicture...)
 	}
 	return dst, at, err
 }
@@ -169,7 +173,7 @@ func TestManyStills(t *testing.T) {
 		if opened, closed := c.history(); len(opened) != len(closed)+1 {
 			t.Errorf("opened %d times and closed %d times", len(opened), len(closed))
 		}
-		for _, f := range k.stream.free {
+		for _, f := range append(k.stream.free, k.stream.latest.Load()) {
 			if cap(f.buf) > 40_000 {
 				t.Errorf("a buffer of %d bytes is kept for the stream", cap(f.buf))
 			}
@@ -283,6 +287,27 @@ func TestStillsAtATime(t *testing.T) {
 		w, _ = getSnapshot(k, "/snapshot?size=max")
 		wantStill(t, w, 200, "")
 	})
+}
+
+// A picture from before a request came is no answer to it.
+func TestStillIsNew(t *testing.T) {
+	s := newStream(1, thisHost.sockets)
+	k := &supervisor{stream: s}
+	asked := time.Now()
+	st, err := k.requestStill(1280, 960, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := s.getFrame()
+	f.layOut(append(f.jpegBuffer(), largePicture...), asked, 0)
+	if k.finishStill(st, f, nil) {
+		t.Error("it was captured when the request came")
+	}
+	f.at = asked.Add(time.Microsecond)
+	if !k.finishStill(st, f, nil) || st.frame != f || s.isWatched() {
+		t.Errorf("got %v, and the request is still a viewer: %v", st.frame, s.isWatched())
+	}
+	k.releaseStill(st)
 }
 
 // A camera that does not work at the large size tells why, and the stream goes on.
