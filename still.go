@@ -181,7 +181,7 @@ func (sv *supervisor) takeStill(ctx context.Context) bool {
 	if err := sv.captureStill(st); err != nil {
 		sv.finishStill(st, nil, err)
 	}
-	sv.stream.dropFree() // large ones
+	sv.stream.dropFree() // one is large, if there is no still
 	debug.FreeOSMemory()
 	if sv.idle > 0 && !sv.stream.isWatched() {
 		sv.setIdle()

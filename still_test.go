@@ -173,11 +173,7 @@ func TestManyStills(t *testing.T) {
 		if opened, closed := c.history(); len(opened) != len(closed)+1 {
 			t.Errorf("opened %d times and closed %d times", len(opened), len(closed))
 		}
-		for _, f := range append(k.stream.free, k.stream.latest.Load()) {
-			if cap(f.buf) > 40_000 {
-				t.Errorf("a buffer of %d bytes is kept for the stream", cap(f.buf))
-			}
-		}
+		wantSmallFrames(t, k.stream)
 		if st := k.stream.state(); st.Viewers != 1 || k.still != nil {
 			t.Errorf("%d viewers, still %v", st.Viewers, k.still)
 		}
@@ -187,6 +183,17 @@ func TestManyStills(t *testing.T) {
 			t.Errorf("the viewer was without a picture for %v, without a new one for %v", longest, longestNew)
 		}
 	})
+}
+
+// wantSmallFrames wants no frame of the stream to have a buffer of a still's size.
+func wantSmallFrames(t *testing.T, s *stream) {
+	t.Helper()
+	for range 4 { // the one that is being filled is the newest soon
+		if f := s.latest.Load(); cap(f.buf) > len(largePicture) {
+			t.Errorf("a buffer of %d bytes is kept for the stream", cap(f.buf))
+		}
+		time.Sleep(interval(15))
+	}
 }
 
 // gaps returns the longest times between two pictures that the viewer got, and between two that
@@ -352,7 +359,7 @@ func TestStillGivenUp(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		go newHandler(k.stream, k).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/snapshot?size=max", nil))
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(1200 * time.Millisecond) // two dark pictures came
 		cancel()
 		time.Sleep(50 * time.Millisecond)
 		if opened, closed := c.history(); len(opened) != 4 || len(closed) != 3 {
@@ -362,6 +369,7 @@ func TestStillGivenUp(t *testing.T) {
 			t.Errorf("%d viewers, still %v", st.Viewers, k.still)
 		}
 		time.Sleep(5 * time.Second)
+		wantSmallFrames(t, k.stream)
 		if got := shown(v); got != "dark, live" {
 			t.Errorf("the viewer saw %s", got)
 		}
