@@ -189,9 +189,11 @@ func TestManyStills(t *testing.T) {
 func wantSmallFrames(t *testing.T, s *stream) {
 	t.Helper()
 	for range 4 { // the one that is being filled is the newest soon
-		if f := s.latest.Load(); cap(f.buf) > len(largePicture) {
+		f := s.newest()
+		if cap(f.buf) > len(largePicture) {
 			t.Errorf("a buffer of %d bytes is kept for the stream", cap(f.buf))
 		}
+		f.release()
 		time.Sleep(interval(15))
 	}
 }
