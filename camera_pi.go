@@ -155,7 +155,11 @@ func openFirmware(k v4l2.Kernel, nodes []string, want settings) (camera, error) 
 // quality 80. By default it sends 10 Mbit/s, which is a lot for a small picture and looks
 // blocky in a large one.
 func videoSettings(want settings) []controlSetting {
-	bits := float64(want.width*want.height) * cmp.Or(want.fps, 30) * float64(want.quality) / 80
+	fps := cmp.Or(want.fps, 30)
+	if fps < slowRate {
+		fps = startRate // as it runs
+	}
+	bits := float64(want.width*want.height) * fps * float64(want.quality) / 80
 	rate := min(max(int(bits)/bitrateStep*bitrateStep, minBitrate), maxBitrate)
 	return []controlSetting{
 		{"video_bitrate_mode", "1", false}, // constant (V4L2_MPEG_VIDEO_BITRATE_MODE_CBR)
@@ -194,7 +198,7 @@ func turnArgs(set []controlSetting) (args []string, err error) {
 
 // newPiCamera returns the camera that a program reads for us.
 func newPiCamera(board *pi, program, name string, want settings, turn []string) camera {
-	fps := cmp.Or(want.fps, 30)
+	fps := max(cmp.Or(want.fps, 30), slowRate)
 	width, height := want.width&^1, want.height&^1 // its pictures are YUV420
 	argv := []string{program,
 		"-t", "0", // for ever
@@ -217,7 +221,8 @@ func newPiCamera(board *pi, program, name string, want settings, turn []string) 
 			Width:  width,
 			Height: height,
 		},
-		stall: stallAfter(interval(fps)),
+		stall:  stallAfter(interval(fps)),
+		faster: fps > cmp.Or(want.fps, fps),
 	}}
 }
 

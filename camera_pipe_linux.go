@@ -37,6 +37,9 @@ type pipeCamera struct {
 	stall time.Duration // the longest time between two pictures
 	log   func(string)  // gets what it says on its standard error; may be nil
 
+	faster bool                    // than it was asked to be
+	due    func(at time.Time) bool // of pictures that are not, none is taken; nil: all are
+
 	child   *child // nil until the first Capture
 	limit   time.Duration
 	split   mjpeg.Splitter
@@ -57,6 +60,10 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 	}
 	for end := time.Now().Add(c.limit); ; {
 		picture, err := c.newest()
+		if picture != nil && c.due != nil && !c.due(c.at) {
+			end = c.at.Add(c.stall)
+			continue
+		}
 		if picture != nil {
 			c.limit = c.stall
 			dst, err = c.repair.Append(dst, picture)
@@ -132,6 +139,13 @@ func (c *pipeCamera) explain(err error) error {
 }
 
 func (c *pipeCamera) Info() cameraInfo { return c.info }
+
+// setDue lets Capture leave out pictures, if the program takes more than were asked for.
+func (c *pipeCamera) setDue(due func(at time.Time) bool) {
+	if c.faster {
+		c.due = due
+	}
+}
 
 func (c *pipeCamera) setLog(log func(line string)) { c.log = log }
 

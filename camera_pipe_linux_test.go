@@ -399,3 +399,15 @@ func TestPipeAllocs(t *testing.T) {
 		t.Errorf("%v allocations per picture", got)
 	}
 }
+
+// Pictures that are not due are left out, and do not count as a stall.
+func TestPipeLeavesOut(t *testing.T) {
+	c := pipeFrom(t, `cat a.jpg; sleep 0.2; cat a.jpg; sleep 0.2; cat b.jpg; exec sleep 1000`)
+	c.stall, c.faster = 5*time.Second, true
+	asked := 0
+	c.setDue(func(at time.Time) bool {
+		asked++
+		return asked == 3
+	})
+	c.wantCapture(t, c.file(t, "b.jpg"))
+}

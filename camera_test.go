@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,12 @@ import (
 	"time"
 )
 
-// fakeCamera is a camera and its driver: 10 pictures a second, unless err.
+// fakeCamera is a camera and its driver: 10 pictures a second, unless err or another rate was
+// asked for.
 type fakeCamera struct {
-	begin time.Time // of the test
+	begin   time.Time     // of the test
+	startup time.Duration // from opening to the first picture, and one interval
+	dark    int           // pictures after that, until the exposure is right
 
 	mu      sync.Mutex // for the race detector: the test's clock keeps the order
 	device  string     // the one that there is; "" for none
@@ -26,12 +30,16 @@ type fakeCamera struct {
 	opened  []time.Duration
 	closed  []time.Duration
 	log     func(line string) // of the supervisor
+	due     func(at time.Time) bool
+	want    settings // as of the last opening
+	count   int      // pictures since then
 }
 
-func (c *fakeCamera) open(string, settings) (camera, error) {
+func (c *fakeCamera) open(_ string, want settings) (camera, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.opened = append(c.opened, time.Since(c.begin))
+	c.want, c.count, c.due = want, 0, nil
 	if c.device == "" {
 		return nil, notFoundError("no camera found")
 	}
@@ -48,20 +56,57 @@ func (c *fakeCamera) devices() []string {
 }
 
 func (c *fakeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
-	select {
-	case <-time.After(100 * time.Millisecond):
-	case <-ctx.Done():
-		return dst, time.Time{}, ctx.Err()
+	for {
+		if !sleep(ctx, c.untilNext()) {
+			return dst, time.Time{}, ctx.Err()
+		}
+		at := time.Now()
+		if c.due != nil && !c.due(at) {
+			continue
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return append(dst, c.picture()...), at, c.err
 	}
+}
+
+// untilNext counts a picture and returns how long it takes.
+func (c *fakeCamera) untilNext() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append(dst, testJPEG(frameSize+1024, 'c')...), time.Now(), c.err
+	c.count++
+	rate := cmp.Or(c.want.fps, 10)
+	if rate < slowRate {
+		rate = startRate
+	}
+	wait := interval(rate)
+	if c.count == 1 {
+		wait += c.startup
+	}
+	return wait
+}
+
+// picture returns the picture as it is now.
+func (c *fakeCamera) picture() []byte {
+	if c.count <= c.dark {
+		return testJPEG(frameSize+1024, 'd')
+	}
+	return testJPEG(frameSize+1024, 'c')
+}
+
+func (c *fakeCamera) setDue(due func(at time.Time) bool) {
+	if c.want.fps > 0 && c.want.fps < slowRate {
+		c.due = due
+	}
 }
 
 func (c *fakeCamera) Info() cameraInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return cameraInfo{Name: "fake", Driver: "fake", Device: c.device, Format: "MJPG", Width: 640, Height: 480, FPS: 10}
+	return cameraInfo{
+		Name: "fake", Driver: "fake", Device: c.device, Format: "MJPG",
+		Width: cmp.Or(c.want.width, 640), Height: cmp.Or(c.want.height, 480), FPS: cmp.Or(c.want.fps, 10),
+	}
 }
 
 func (c *fakeCamera) Close() error {
@@ -116,9 +161,13 @@ func withoutDevices(others ...driver) []driver {
 // supervise runs a supervisor of some drivers beside that of the emulated camera, until the
 // test ends.
 func supervise(t *testing.T, want string, idle time.Duration, drivers ...driver) (k *supervisor, logged *bytes.Buffer) {
+	return startSupervising(t, settings{camera: want, width: 640, height: 480, quality: 80}, idle, drivers...)
+}
+
+// startSupervising is supervise with all settings.
+func startSupervising(t *testing.T, want settings, idle time.Duration, drivers ...driver) (k *supervisor, logged *bytes.Buffer) {
 	logged = new(bytes.Buffer)
-	settings := settings{camera: want, width: 640, height: 480, quality: 80}
-	k = newSupervisor(startStream(t), withoutDevices(drivers...), settings, idle, log.New(logged, "", 0))
+	k = newSupervisor(startStream(t), withoutDevices(drivers...), want, idle, log.New(logged, "", 0))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan bool)
 	go func() {
@@ -143,6 +192,8 @@ func shown(v *viewer) string {
 			what = "camera lost"
 		case bytes.Equal(p.jpeg, sent(testJPEG(frameSize+1024, 'c'))):
 			what = "live"
+		case bytes.Equal(p.jpeg, sent(testJPEG(frameSize+1024, 'd'))):
+			what = "dark"
 		case isPicture(string(p.jpeg)):
 			what = "emulated"
 		}
@@ -417,7 +468,7 @@ func TestSnapshotSettles(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.release()
-		if got, want := f.at.Sub(start), 500*time.Millisecond; got != want {
+		if got, want := f.at.Sub(start), time.Second; got != want {
 			t.Errorf("the first snapshot was captured after %v, want the frame after %v", got, want)
 		}
 	})

@@ -148,10 +148,11 @@ type v4l2Camera struct {
 	repair  mjpeg.Repairer // of JPEGs
 
 	assignments []assignment // of controls, by -set
-	steadyRate  bool         // at the cost of brightness
+	fps         float64      // wanted; 0: the usual
 	remarks     []string     // about what the driver refused when it was opened
 
 	// The time that a picture may take follows from these.
+	rate     float64       // that the driver granted, frames per second; 0: not known
 	exposure atomic.Int64  // that is set, nanoseconds; 0: not known
 	longest  time.Duration // interval between two pictures, of late
 	last     time.Time     // when the last picture came; zero before the first
@@ -161,10 +162,11 @@ type v4l2Camera struct {
 	wall      time.Time
 	monotonic time.Duration
 
-	buffer   v4l2.Buffer // of the picture that is captured
-	newer    v4l2.Buffer // of one that came in the meantime
-	deadline time.Time   // of the device
-	damaged  int         // pictures that were skipped and are still to be reported
+	due      func(at time.Time) bool // of those that are not, none is taken; nil: all are
+	buffer   v4l2.Buffer             // of the picture that is captured
+	newer    v4l2.Buffer             // of one that came in the meantime
+	deadline time.Time               // of the device
+	damaged  int                     // pictures that were skipped and are still to be reported
 }
 
 // openV4L2 opens the video node at path and makes it ready to stream in the best of some
@@ -278,10 +280,10 @@ func (c *v4l2Camera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 		c.repair.Suspect()
 		return dst, time.Time{}, errDataLost
 	}
-	if err := c.dequeueNewest(ctx); err != nil {
+	at, err := c.dequeueDue(ctx)
+	if err != nil {
 		return dst, time.Time{}, explainV4L2(c.device.Path(), err)
 	}
-	at := c.capturedAt(&c.buffer)
 	dst, damage := c.appendPicture(dst, &c.buffer)
 	if damage != nil && !errors.Is(damage, mjpeg.ErrDamaged) {
 		return dst, at, explainV4L2(c.device.Path(), damage)
@@ -377,15 +379,6 @@ func (c *v4l2Camera) dequeue(ctx context.Context) error {
 	return fmt.Errorf("no picture for %v: the camera stalled", c.timeout())
 }
 
-// timeout returns how long the next picture may take.
-func (c *v4l2Camera) timeout() time.Duration {
-	slowest := max(interval(c.info.FPS), time.Duration(c.exposure.Load()), c.longest)
-	if c.last.IsZero() {
-		return max(firstFrameTimeout, stallAfter(slowest))
-	}
-	return stallAfter(slowest)
-}
-
 // setDeadline sets the device's deadline to the end of the next step, unless that is far
 // enough away: a timer has to be set for it. It also checks for another signal.
 func (c *v4l2Camera) setDeadline(now time.Time) error {
@@ -401,23 +394,6 @@ func (c *v4l2Camera) setDeadline(now time.Time) error {
 		return errors.New("the source of the picture has changed")
 	}
 	return err
-}
-
-// noteInterval notes that a picture came. With each one the longest interval counts a
-// little less.
-func (c *v4l2Camera) noteInterval(now time.Time) {
-	if !c.last.IsZero() {
-		c.longest = max(now.Sub(c.last), c.longest-c.longest/16)
-	}
-	c.last = now
-}
-
-// maxExposure is more than cameras have, in units of 100 us: ten minutes.
-const maxExposure = 6_000_000
-
-// noteExposure notes the exposure that is set, in units of 100 us.
-func (c *v4l2Camera) noteExposure(value int64) {
-	c.exposure.Store(min(max(value, 0), maxExposure) * int64(100*time.Microsecond))
 }
 
 // explainV4L2 says which device an error is about, and what to do. An errno means

@@ -309,7 +309,8 @@ func TestV4L2SetAgain(t *testing.T) {
 	}
 }
 
-// A rate that was asked for also holds in the dark, if the camera has a control for that.
+// A rate that was asked for also holds in the dark, if the camera has a control for that. A slow
+// one leaves the camera time for longer exposures.
 func TestV4L2SteadyRate(t *testing.T) {
 	tests := []struct {
 		fps       float64
@@ -317,6 +318,8 @@ func TestV4L2SteadyRate(t *testing.T) {
 	}{
 		{0, "", ""},
 		{30, "", "exposure_dynamic_framerate=0"},
+		{5, "exposure_dynamic_framerate=off", "exposure_dynamic_framerate=0"},
+		{5, "", ""},
 		{30, "brightness=1", "brightness=1 exposure_dynamic_framerate=0"},
 		{30, "exposure_dynamic_framerate=on", ""},
 	}

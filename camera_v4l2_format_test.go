@@ -58,7 +58,8 @@ func TestV4L2NearestRate(t *testing.T) {
 		{"near", usual, 14, 15},
 		{"between", usual, 10, 15},
 		{"more than there is", usual, 100, 30},
-		{"less than there is", usual, 0.1, 5},
+		{"less than there is", usual, 0.1, 0.1},
+		{"less than a slow camera has", []uapi.Fract{fract(1, 5), fract(1, 2)}, 7, 5},
 		{"not told", nil, 12.5, 12.5},
 	}
 	for _, test := range tests {

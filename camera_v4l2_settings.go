@@ -191,34 +191,6 @@ func (c *v4l2Camera) rereadFormat(want settings) error {
 	return c.useFormat(pix, want)
 }
 
-// setRate asks for the frame rate nearest to the wanted one, if the camera has rates to
-// ask for, and notes what was granted.
-func (c *v4l2Camera) setRate(want settings) error {
-	parm, err := c.device.Parm()
-	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) {
-		return nil // it has one rate and does not tell which
-	}
-	if err != nil {
-		return c.optional(err, "its frame rate is not known")
-	}
-	c.info.FPS = parm.TimePerFrame.Rate()
-	if !parm.Settable {
-		return nil
-	}
-	parm.TimePerFrame = v4l2.NearestInterval(c.intervals(), cmp.Or(want.fps, 30))
-	parm, err = c.device.SetParm(parm)
-	if err != nil {
-		return c.optional(err, "its frame rate stays as it is")
-	}
-	c.info.FPS = parm.TimePerFrame.Rate()
-	return nil
-}
-
-// intervals lists the times between frames of the format and size that are set.
-func (c *v4l2Camera) intervals() []v4l2.Fract {
-	return c.device.EnumFrameIntervals(c.pix.PixelFormat, c.pix.FrameSize)
-}
-
 // choices asks the driver what there is to choose. What it does not tell is left out.
 func (c *v4l2Camera) choices() choices {
 	controls, _ := c.controls()
@@ -252,19 +224,6 @@ func checkControls(controls []v4l2.Control, set []controlSetting) error {
 		}
 	}
 	return nil
-}
-
-// rates lists the rates of the format and size that are set, rounded, the highest first.
-func (c *v4l2Camera) rates() (rates []float64) {
-	for _, interval := range c.intervals() {
-		rate := roundRate(interval.Rate())
-		if rate > 0 && rate <= maxRate && !slices.Contains(rates, rate) {
-			rates = append(rates, rate)
-		}
-	}
-	slices.Sort(rates)
-	slices.Reverse(rates)
-	return rates
 }
 
 // newControlState describes a control to those who may want to set it.
@@ -311,7 +270,7 @@ type assignment struct {
 
 // setWantedControls sets the controls that were asked for, after it has checked all of them.
 func (c *v4l2Camera) setWantedControls(want settings) error {
-	c.steadyRate = want.fps > 0
+	c.fps = want.fps
 	if len(want.set) > 0 {
 		controls, err := c.controls()
 		if err != nil {
@@ -330,9 +289,14 @@ func (c *v4l2Camera) setWantedControls(want settings) error {
 // applyControls makes all assignments twice. The first time, an automatic mode that is
 // still on may refuse a value, or overwrite it when it is switched off.
 func (c *v4l2Camera) applyControls() error {
-	if c.steadyRate {
-		// An error says that the camera has no such control.
-		c.device.SetControlValue(v4l2.Control{ID: v4l2.ExposureAutoPriority}, 0)
+	if c.fps > 0 {
+		// A camera that runs faster than it was asked to may take its time in the dark. An
+		// error says that it has no such control.
+		var dynamic int64
+		if c.fps < slowRate {
+			dynamic = 1
+		}
+		c.device.SetControlValue(v4l2.Control{ID: v4l2.ExposureAutoPriority}, dynamic)
 	}
 	c.assignAll(c.assignments)
 	for _, a := range c.assignments {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -15,10 +14,6 @@ import (
 var page []byte
 
 const (
-	// minSnapshotTimeout is how long a snapshot may take, unless the camera is slow.
-	// OctoPrint waits as long.
-	minSnapshotTimeout = 5 * time.Second
-
 	maxFPS = 120 // of ?fps=, frames per second
 
 	// maxSpacing is the longest time between frames, whatever ?fps= says. Proxies give up
@@ -157,93 +152,8 @@ func (v *server) addViewer(w http.ResponseWriter) bool {
 	if v.stream.addViewer() {
 		return true
 	}
-	w.Header().Set("Retry-After", "5")
-	http.Error(w, fmt.Sprintf("too many viewers: %d are watching already (see -max-clients)", v.stream.maxViewers), http.StatusServiceUnavailable)
+	unavailable(w, v.stream.errFull().Error())
 	return false
-}
-
-// serveSnapshot sends one picture that was captured after the request came, or
-// up to ?max_age=500ms before.
-func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	after := start
-	if text := r.URL.Query().Get("max_age"); text != "" {
-		age, err := parseAge(text)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		after = after.Add(-age)
-	}
-	if !v.addViewer(w) {
-		return
-	}
-	defer v.stream.removeViewer()
-	ctx, end := untilHangup(r, func() error { return sendProcessing(w, r) })
-	ctx, cancel := context.WithTimeout(ctx, v.snapshotTimeout())
-	defer cancel()
-	f, err := v.stream.frameAfter(ctx, after)
-	end()
-	if err != nil {
-		extendDeadline(w)
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, v.whyNoPicture(time.Since(start)), http.StatusServiceUnavailable)
-		return
-	}
-	defer f.release()
-	v.sendSnapshot(w, f)
-}
-
-// parseAge reads a ?max_age=: a duration, or a number of milliseconds.
-func parseAge(text string) (time.Duration, error) {
-	if _, err := strconv.ParseUint(text, 10, 64); err == nil {
-		text += "ms"
-	}
-	age, err := time.ParseDuration(text)
-	if err != nil || age < 0 {
-		return 0, fmt.Errorf("max_age=%s: must be a duration like 500ms or 2s, or milliseconds", strings.TrimSuffix(text, "ms"))
-	}
-	return age, nil
-}
-
-// sendProcessing tells a client that its response takes time (102, RFC 2518, section 10.1).
-// HTTP/1.0 has no way to say that. The server waits for such a client, there or not, until
-// the snapshot comes or its time is over.
-func sendProcessing(w http.ResponseWriter, r *http.Request) error {
-	if !r.ProtoAtLeast(1, 1) {
-		return nil
-	}
-	extendDeadline(w)
-	w.WriteHeader(http.StatusProcessing)
-	return nil
-}
-
-func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
-	h := w.Header()
-	h.Set("Content-Type", "image/jpeg")
-	h.Set("Content-Length", strconv.Itoa(len(f.jpeg)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
-	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
-	c := http.NewResponseController(w)
-	v.stream.addSnapshot(c, f.number)
-	defer v.stream.removeSnapshot(c)
-	sendBody(w, f.jpeg)
-}
-
-// snapshotTimeout returns how long a snapshot may take. A picture of a slow camera
-// is due within two of its intervals: as long as it promised, or took lately.
-func (v *server) snapshotTimeout() time.Duration {
-	promised := min(interval(v.supervisor.currentStatus().FPS), 30*time.Minute)
-	return max(minSnapshotTimeout, 2*promised, 2*v.stream.lastInterval())
-}
-
-// whyNoPicture says why no picture came within a time.
-func (v *server) whyNoPicture(waited time.Duration) string {
-	if why := v.supervisor.currentStatus().Reason; why != "" {
-		return why
-	}
-	return fmt.Sprintf("no picture from the camera within %v", waited.Round(time.Second/10))
 }
 
 // serveHealth is for watchdogs. All is well while frames come, and also while nobody watches

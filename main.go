@@ -9,8 +9,8 @@
 //	/             the page
 //	/stream       the live picture as Motion JPEG (multipart/x-mixed-replace);
 //	              also /stream.mjpg, /video_feed and /?action=stream
-//	/snapshot     one JPEG, captured after the request; also /snapshot.jpg and
-//	              /?action=snapshot
+//	/snapshot     one JPEG, captured after the request; ?size=max takes a larger one
+//	              than the stream's; also /snapshot.jpg and /?action=snapshot
 //	/state        what camera it is, who watches, how fast: JSON
 //	/events       the same as server-sent events, when something changes and at
 //	              most once a second; who reads them is no viewer
@@ -21,10 +21,17 @@
 //	/healthz      200 while all is well, else 503 and the reason
 //
 // The stream takes ?fps=5 to send at most 5 frames a second, but at least one every
-// 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. A
-// snapshot takes ?max_age=500ms, or =500, to accept a picture that old. It waits for 5 s, or for two
-// intervals of a slow camera. The table ends after ?n=100 rows. Porthole ignores a slash
-// too many at the end of a path. An ?action= that it does not know gets 404.
+// 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. The
+// table ends after ?n=100 rows. Porthole ignores a slash too many at the end of a path. An
+// ?action= that it does not know gets 404.
+//
+// A snapshot takes ?max_age=500ms, or =500, to accept a picture that old. It waits for 5 s, or
+// for two intervals of a slow camera. With ?size=max or ?size=1280x720 it has that size. If the
+// stream has another, the camera is opened for this one picture, and then for the stream again,
+// whose viewers keep the last picture meanwhile. While somebody watches, the stream goes on for
+// 3 s at least until the next such picture. One is taken and sent at a time: requests for the
+// same size share it, and others get 503. The largest size of a camera that does not list its
+// sizes is taken to be 1920x1080.
 //
 // The camera is the one at the flat cable of a Raspberry Pi. The firmware makes pictures of
 // it where its driver is loaded ("bm2835 mmal"); elsewhere rpicam-vid does, or
@@ -38,7 +45,12 @@
 //
 // Porthole opens the camera when the first viewer comes, and releases it some time after
 // the last has gone. It tries a camera that is unplugged, busy or stuck again until it
-// works. Viewers stay connected and see that it is lost.
+// works. Viewers stay connected and see that it is lost. After two snapshots at most 2 minutes
+// apart, the camera stays open for a quarter longer than the time between them.
+//
+// A camera that can run at 10 frames a second or more does, even if -fps is less. Then its exposure
+// settles soon, and porthole leaves out the pictures that are too many. With -set, an exposure of
+// more than 0.1 s lets a V4L2 camera run at -fps.
 //
 // -camera with a path under /dev/v4l/ means the one camera at that port, or with that
 // serial number, and waits for it. /dev/video0 is whichever camera has the number. If that
@@ -57,8 +69,9 @@
 // is not there or cannot have its value, the camera is not opened, and the log, the page
 // and /state say what is possible. Controls are set each time the camera is opened. The
 // camera at the flat cable always has rotate=180, horizontal_flip and vertical_flip. With
-// -fps, porthole also tells the camera not to take fewer pictures in the dark
-// (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
+// -fps of 10 or more, porthole also tells the camera not to take fewer pictures in the dark
+// (exposure_dynamic_framerate=0, if it has that), and with less, that it may, unless -set says
+// otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and none of the
 // older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi or another

@@ -14,12 +14,12 @@ import (
 // device comes or goes before. Finding out that it gives no picture takes a while.
 const backOffInterval = 10 * time.Second
 
-// A openedCamera is a camera that is open and has given a picture.
+// An openedCamera is a camera that is open and has given a picture.
 type openedCamera struct {
 	camera
-	driver     driver
-	generation uint32    // of the settings that it was opened with
-	settled    time.Time // when its exposure will be right
+	candidate         // that it was
+	pace       pace   // of its pictures
+	generation uint32 // of the settings that it was opened with
 
 	// The first picture, which is not published yet.
 	frame *frame
@@ -183,35 +183,46 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 	ctx, cancel := sv.untilInterrupted(ctx)
 	defer cancel()
 	want, change := sv.wanted()
-	cam, err := c.driver.open(c.device, want)
+	found, err := sv.open(c, want, change)
 	if err != nil {
 		sv.backOff(c, err)
 		return nil, err
 	}
-	if t, ok := cam.(logSetter); ok {
-		t.setLog(sv.logOnce)
-	}
 	sv.updateStatus(func(s *cameraStatus) {
-		s.Opened++
 		if s.Mode == modeIdle || s.Mode == modeStarting {
-			s.Mode, s.cameraInfo = modeStarting, cam.Info()
-			s.Reason = cam.Info().label() + ": the camera is starting"
+			s.Mode, s.cameraInfo = modeStarting, found.Info()
+			s.Reason = found.Info().label() + ": the camera is starting"
 		}
 	})
-	found := &openedCamera{camera: cam, driver: c.driver, generation: change, settled: time.Now().Add(c.driver.settle)}
-	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, cam)
+	if p, ok := found.camera.(pacedCamera); ok {
+		p.setDue(func(at time.Time) bool { return sv.isDue(found, at) })
+	}
+	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera)
 	if err != nil {
-		cam.Close()
+		found.Close()
 		if ctx.Err() == nil {
 			sv.backOff(c, err)
 		}
 		return nil, err
 	}
-	if found.at.After(found.settled) { // it started slowly
-		found.settled = found.at.Add(c.driver.settle)
-	}
 	delete(sv.failures, c.device)
 	return found, nil
+}
+
+// open opens a candidate with settings of a generation.
+func (sv *supervisor) open(c candidate, want settings, generation uint32) (*openedCamera, error) {
+	cam, err := c.driver.open(c.device, want)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := cam.(logSetter); ok {
+		t.setLog(sv.logOnce)
+	}
+	sv.updateStatus(func(s *cameraStatus) { s.Opened++ })
+	return &openedCamera{
+		camera: cam, candidate: c, generation: generation,
+		pace: pace{spacing: interval(want.fps), settle: c.driver.settle, opened: time.Now()},
+	}, nil
 }
 
 // backOff notes a device that failed and may be no camera, so that it is not tried again soon.
@@ -245,7 +256,7 @@ func (sv *supervisor) untilInterrupted(ctx context.Context) (context.Context, co
 // interrupted reports whether a device came or went, nobody watches any more, or the wanted
 // settings have changed since the search began.
 func (sv *supervisor) interrupted() bool {
-	return sv.devicesChanged() || sv.searchGeneration != sv.currentGeneration() || sv.idle > 0 && sv.stream.idleTime() > sv.idle
+	return sv.devicesChanged() || sv.searchGeneration != sv.currentGeneration() || sv.isUnwatched()
 }
 
 // waitRetry waits before the next round: for retryInterval, or until there is a reason not to
@@ -254,7 +265,7 @@ func (sv *supervisor) interrupted() bool {
 func (sv *supervisor) waitRetry(ctx context.Context, emulated bool) (giveUp bool) {
 	pause, maxIdle := retryInterval, time.Duration(0)
 	if emulated {
-		pause, maxIdle = backOffInterval, sv.idle
+		pause, maxIdle = backOffInterval, sv.idleLimit()
 	}
 	for end := time.Now().Add(pause); time.Now().Before(end); {
 		if sv.idle > 0 && sv.stream.idleTime() > maxIdle {

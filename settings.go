@@ -274,12 +274,9 @@ func (sv *supervisor) defaults() []controlSetting {
 // applyTo puts the size, rate and quality of a change into want.
 func (c *settingsChange) applyTo(want *settings, ch choices) (err error) {
 	if c.Size != nil {
-		want.width, want.height, err = parseSize(*c.Size)
+		want.width, want.height, err = ch.parseSize(*c.Size)
 		if err != nil {
-			return fmt.Errorf("size=%s: %w", *c.Size, err)
-		}
-		if len(ch.Sizes) > 0 && !slices.Contains(ch.Sizes, *c.Size) {
-			return fmt.Errorf("size=%s: must be one of %s", *c.Size, strings.Join(ch.Sizes, ", "))
+			return err
 		}
 	}
 	if c.FPS != nil {
@@ -287,8 +284,8 @@ func (c *settingsChange) applyTo(want *settings, ch choices) (err error) {
 		if !(want.fps > 0 && want.fps <= maxRate) {
 			return fmt.Errorf("fps=%v: must be above 0 and up to %d", want.fps, maxRate)
 		}
-		// Another size may have other rates.
-		if len(ch.Rates) > 0 && c.Size == nil {
+		// Another size may have other rates, and slow ones are made by leaving pictures out.
+		if len(ch.Rates) > 0 && c.Size == nil && want.fps >= slowRate {
 			want.fps, err = nearestRate(ch.Rates, want.fps)
 		}
 		if err != nil {
@@ -306,6 +303,18 @@ func (c *settingsChange) applyTo(want *settings, ch choices) (err error) {
 		want.quality = int(quality)
 	}
 	return nil
+}
+
+// parseSize reads a size that the camera has.
+func (ch choices) parseSize(text string) (width, height int, err error) {
+	width, height, err = parseSize(text)
+	if err != nil {
+		return 0, 0, fmt.Errorf("size=%s: %w", text, err)
+	}
+	if len(ch.Sizes) > 0 && !slices.Contains(ch.Sizes, text) {
+		return 0, 0, fmt.Errorf("size=%s: must be one of %s", text, strings.Join(ch.Sizes, ", "))
+	}
+	return width, height, nil
 }
 
 // nearestRate returns the one of the rates that is meant by fps: 29.97 by 30, too.

@@ -38,7 +38,7 @@ func (c *adjustableCamera) Info() cameraInfo {
 	c.fakeCamera.mu.Lock()
 	defer c.fakeCamera.mu.Unlock()
 	want := c.asked[len(c.asked)-1]
-	info.Width, info.Height = want.width, want.height
+	info.Width, info.Height, info.FPS = want.width, want.height, 10
 	return info
 }
 
@@ -175,7 +175,7 @@ func TestSettingsWrong(t *testing.T) {
 		for _, test := range []struct{ body, want string }{
 			{`{"size":"800x600"}`, "size=800x600: must be one of 640x480, 320x240"},
 			{`{"size":"wide"}`, "size=wide: must be a width and a height in pixels, like 640x480"},
-			{`{"fps":7}`, "fps=7: must be one of [10 5]"},
+			{`{"fps":11}`, "fps=11: must be one of [10 5]"},
 			{`{"fps":0}`, "fps=0: must be above 0 and up to 240"},
 			{`{"quality":101,"fps":5}`, "quality=101: must be from 1 to 100"},
 			{`{"quality":70,"controls":{"brightness":256}}`, "brightness=256: must be from 0 to 255"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
@@ -40,6 +41,7 @@ type stream struct {
 	interval     time.Duration // between the last two good ones in a row
 	repeatAt     time.Time
 	viewers      int       // clients, readers of the table and those who wait for a snapshot
+	waiting      int       // those who wait for a snapshot
 	idleSince    time.Time // when the last viewer left
 	closed       bool
 	clients      map[*client]struct{}
@@ -168,6 +170,16 @@ func (s *stream) newest() *frame {
 	}
 }
 
+// isSettled reports whether the newest frame is from a camera whose exposure has settled.
+func (s *stream) isSettled() bool {
+	f := s.newest()
+	if f == nil {
+		return false
+	}
+	defer f.release()
+	return f.settled
+}
+
 // lastInterval returns the time between the last two pictures of the camera; 0 when
 // there were none yet.
 func (s *stream) lastInterval() time.Duration {
@@ -185,28 +197,15 @@ func (s *stream) dropLatest() {
 	if old := s.latest.Swap(nil); old != nil {
 		s.replace(old)
 	}
+	s.dropFree()
+}
+
+// dropFree drops the memory of the frames that are free.
+func (s *stream) dropFree() {
 	s.freeMu.Lock()
 	defer s.freeMu.Unlock()
 	clear(s.free)
 	s.free = s.free[:0]
-}
-
-// frameAfter waits for a good frame captured after t, or for the end of ctx, and
-// returns it held.
-func (s *stream) frameAfter(ctx context.Context, t time.Time) (*frame, error) {
-	defer context.AfterFunc(ctx, s.wake)()
-	var seq uint32
-	for s.waitPublication(ctx, &seq) {
-		f := s.newest()
-		if f == nil {
-			continue
-		}
-		if f.settled && f.at.After(t) {
-			return f, nil
-		}
-		f.release()
-	}
-	return nil, ctx.Err()
 }
 
 // waitPublication waits for a publication after seq and notes it there. The caller
@@ -230,6 +229,13 @@ func (s *stream) waitViewer(ctx context.Context) bool {
 		s.cond.Wait()
 	}
 	return ctx.Err() == nil
+}
+
+// isWatched reports whether there is a viewer.
+func (s *stream) isWatched() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.viewers > 0
 }
 
 // idleTime returns for how long nobody has been watching.
@@ -268,6 +274,11 @@ func (s *stream) addViewer() bool {
 		s.cond.Broadcast()
 	}
 	return true
+}
+
+// errFull tells a viewer that was not counted in why.
+func (s *stream) errFull() error {
+	return fmt.Errorf("too many viewers: %d are watching already (see -max-clients)", s.maxViewers)
 }
 
 // clientCount returns the number of clients.

@@ -65,6 +65,7 @@ type supervisor struct {
 	devices          []string           // that there were when the search last looked
 	failures         map[string]failure // devices that may be no cameras
 	searchGeneration uint32             // of the settings that the search uses
+	source           candidate          // the camera that was found last
 	hadCamera        bool               // a camera with a device was seen: no more emulated ones
 	showsLost        bool               // the "camera lost" picture is the newest
 	lastLine         string             // the last line: only changes are logged
@@ -79,6 +80,10 @@ type supervisor struct {
 	seenLines        map[string]bool // from cameras
 	damages          map[string]int  // damaged pictures by their cause, since damagesSince
 	damagesSince     time.Time       // when they were logged last
+	lastSnapshot     time.Time       // when somebody asked for it
+	snapshotGap      time.Duration   // the longest between two, of late
+	still            *still          // that is to be taken or sent; nil without
+	nextStill        time.Time       // when the next may be asked for
 
 	cameraMu sync.Mutex   // protects these, and keeps current open
 	current  configurable // nil while none is open
@@ -120,6 +125,9 @@ func (sv *supervisor) run(ctx context.Context) {
 				s.Mode = modeStarting
 			}
 		})
+		if sv.takeStill(ctx) {
+			continue
+		}
 		if found := sv.search(ctx); found != nil {
 			if err := sv.capture(ctx, found); err != nil && ctx.Err() == nil {
 				sv.checkTwin(found.driver)
@@ -145,6 +153,7 @@ func (sv *supervisor) probe() {
 		if err == nil {
 			sv.logChange("camera: " + cam.Info().String())
 			sv.report(cam, change)
+			sv.source = c
 			return
 		}
 		why = sv.moreHelpful(why, err)
@@ -173,7 +182,8 @@ func (sv *supervisor) report(cam camera, change uint32) {
 }
 
 // capture publishes the frames of a camera that was found, until it fails, and closes it. It
-// returns nil when nobody watches any more, and when the camera must be opened again.
+// returns nil when nobody watches any more, and when the camera must be opened again. A frame
+// from before the exposure was right takes the place of none that is better.
 func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	defer func() {
 		sv.detach()
@@ -181,16 +191,20 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 		debug.FreeOSMemory() // nothing else may need its memory for long
 	}()
 	for first := true; ; first = false {
-		found.frame.settled = !found.at.Before(found.settled)
-		sv.stream.publish(found.frame, found.jpeg, found.at)
+		found.frame.settled = found.pace.note(found.at)
+		if found.frame.settled || !sv.stream.isSettled() {
+			sv.stream.publish(found.frame, found.jpeg, found.at)
+		} else {
+			sv.stream.putFrame(found.frame)
+		}
 		if first {
 			sv.noteFound(found)
 		}
-		if sv.idle > 0 && sv.stream.idleTime() > sv.idle {
+		if sv.isUnwatched() {
 			sv.setIdle()
 			return nil
 		}
-		if found.generation != sv.currentGeneration() {
+		if sv.mustReopen(found) {
 			return nil
 		}
 		var err error
@@ -200,8 +214,19 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	}
 }
 
+// mustReopen reports whether the camera must be opened again: with other settings, or for a still.
+func (sv *supervisor) mustReopen(found *openedCamera) bool {
+	return found.generation != sv.currentGeneration() || sv.waitingStill() != nil
+}
+
+// isUnwatched reports whether nobody has been watching for so long that the camera is released.
+func (sv *supervisor) isUnwatched() bool {
+	return sv.idle > 0 && sv.stream.idleTime() > sv.idleLimit()
+}
+
 // noteFound notes a camera that gives pictures. It is preferred from now on.
 func (sv *supervisor) noteFound(found *openedCamera) {
+	sv.source = found.candidate
 	real := found.driver.devices != nil
 	info := found.Info()
 	sv.hadCamera = sv.hadCamera || real

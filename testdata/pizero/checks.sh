@@ -253,6 +253,7 @@ check_webcam() {
 	check_faults "$report"
 	check_viewer "$report"
 	check_replugs "$report"
+	check_stills "$report"
 	if [[ $failed -gt 0 ]]; then
 		cat "$report"
 	fi
@@ -352,6 +353,20 @@ check_replugs() {
 		ok "webcam, open files after 50 replugs" "$files_then as after the first; $threads_then threads, $threads after the first; frames after $slowest s at most"
 	else
 		fail "webcam, open files after 50 replugs" "${files_then:-?}, and ${files:-?} after the first; ${threads_then:-?} threads, and ${threads:-?}; frames after ${slowest:-?} s at most"
+	fi
+}
+
+# check_stills wants snapshots of the largest size beside a smaller stream.
+check_stills() {
+	local count files slowest
+	count=$(grep -c '^still .* 320x240 .* camera .* 640x480$' "$1" || true)
+	files=$(awk '$1 == "still" { print $6 }' "$1" | sort -u | wc -l)
+	slowest=$(awk '$1 == "still" && $4 - $3 > most { most = $4 - $3 } END { printf "%d", 1000 * most }' "$1")
+	within "webcam, the slowest of $count snapshots of the largest size" "$slowest" "$still_limit" ms
+	if [[ $count -eq 3 && $files -eq 1 ]]; then
+		ok "webcam, snapshots are larger than the stream" "$(grep -m 1 '^still' "$1")"
+	else
+		fail "webcam, snapshots are larger than the stream" "$count of 3, with $files numbers of open files: $(grep '^still' "$1" | tr '\n' ';')"
 	fi
 }
 
