@@ -45,7 +45,7 @@
 //
 // Porthole opens the camera when the first viewer comes, and releases it some time after
 // the last has gone. It tries a camera that is unplugged, busy or stuck again until it
-// works. Viewers stay connected and see that it is lost. After two snapshots at most 2 minutes
+// works. Viewers stay connected and see that it is lost. After two snapshots at most 150 s
 // apart, the camera stays open for a quarter longer than the time between them.
 //
 // A camera that can run at 10 frames a second or more does, even if -fps is less. Then its exposure

@@ -28,7 +28,7 @@ func getSnapshot(k *supervisor, path string) (*httptest.ResponseRecorder, time.D
 }
 
 // Snapshots come within the 2 s that moonraker-timelapse waits, with the exposure settled, at
-// whatever rate. After the second within two minutes the camera stays open until the next.
+// whatever rate. After the second within 150 s the camera stays open until the next.
 func TestSnapshotInTime(t *testing.T) {
 	bright := sent(testJPEG(frameSize+1024, 'c'))
 	for _, test := range []struct {
@@ -168,7 +168,8 @@ func TestSnapshotGap(t *testing.T) {
 		{20 * time.Second, 70312500 * time.Microsecond},
 		{50 * time.Second, 65917968 * time.Microsecond},
 		{2 * time.Minute, 150 * time.Second},
-		{121 * time.Second, 10 * time.Second},
+		{125 * time.Second, 156250 * time.Millisecond},
+		{151 * time.Second, 10 * time.Second},
 		{time.Second, 10 * time.Second},
 		{12 * time.Second, 15 * time.Second},
 	} {

@@ -15,8 +15,8 @@ const (
 	minSnapshotTimeout = 5 * time.Second
 
 	// maxSnapshotGap is the longest time between two snapshots for which the camera stays open.
-	// Obico asks every 120 s.
-	maxSnapshotGap = 2 * time.Minute
+	// Obico asks every 120 s, and not to the second.
+	maxSnapshotGap = 150 * time.Second
 )
 
 // serveSnapshot sends one picture that was captured after the request came, or
