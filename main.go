@@ -242,9 +242,8 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 
 // check reports a flag that is out of range.
 func (o *options) check(drivers []driver) error {
-	names, devices := cameraNames(drivers)
 	switch {
-	case !slices.Contains(names, o.camera) && (o.device() == "" || !devices):
+	case !o.isCamera(drivers):
 		return fmt.Errorf("-camera %s: must be %s", o.camera, cameraChoice(drivers))
 	case !(o.fps >= 0 && o.fps <= maxRate):
 		return fmt.Errorf("-fps %v: must be from 0 to %d", o.fps, maxRate)
@@ -256,6 +255,14 @@ func (o *options) check(drivers []driver) error {
 		return fmt.Errorf("-max-clients %d: must be at least 1", o.maxClients)
 	}
 	return nil
+}
+
+// isCamera reports whether -camera can be what it is.
+func (o *options) isCamera(drivers []driver) bool {
+	name, which := o.driver()
+	return o.camera == "auto" || slices.ContainsFunc(drivers, func(d driver) bool {
+		return name == d.name && (which == "" || d.several) || o.device() != "" && d.devices != nil
+	})
 }
 
 // parseSize reads a -size.
@@ -339,21 +346,16 @@ func newWebServer(ctx context.Context, handler http.Handler, sockets socketCalls
 	}
 }
 
-// cameraNames lists the names that -camera can be, and tells whether it can be
-// a device, too.
-func cameraNames(drivers []driver) (names []string, devices bool) {
-	names = []string{"auto"}
-	for _, d := range drivers {
-		names = append(names, d.name)
-		devices = devices || d.devices != nil
-	}
-	return names, devices
-}
-
 // cameraChoice says in words what -camera can be.
 func cameraChoice(drivers []driver) string {
-	names, devices := cameraNames(drivers)
-	choice := strings.Join(names, ", ")
+	choice, devices := "auto", false
+	for _, d := range drivers {
+		choice += ", " + d.name
+		if d.several {
+			choice += fmt.Sprintf(", %s:1 or %s:SENSOR for one of several", d.name, d.name)
+		}
+		devices = devices || d.devices != nil
+	}
 	if devices {
 		choice += " or a device like /dev/video0"
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -112,10 +113,11 @@ func (sv *supervisor) candidates() (likely, doubtful []candidate, missing error)
 // wants reports whether the wanted camera may be one of d's. The emulated one is only used in
 // place of others, unless it was asked for.
 func (sv *supervisor) wants(d driver) bool {
-	if sv.initial.camera == "auto" || sv.initial.device() != "" {
+	name, _ := sv.initial.driver()
+	if name == "auto" {
 		return d.devices != nil
 	}
-	return sv.initial.camera == d.name
+	return name == d.name
 }
 
 // updateDevices notes which devices there are, and forgets the failures of others.
@@ -326,15 +328,31 @@ func (sv *supervisor) revert(err error) bool {
 	if sv.lastWorking == nil || errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	now := fmt.Sprintf("%dx%d", sv.want.width, sv.want.height)
-	if sv.want.fps != sv.lastWorking.fps {
-		now += fmt.Sprintf(" at %v fps", sv.want.fps)
-	}
-	sv.want.width, sv.want.height = sv.lastWorking.width, sv.lastWorking.height
-	sv.want.fps, sv.want.quality = sv.lastWorking.fps, sv.lastWorking.quality
+	worked := sv.lastWorking
+	now := sv.want.difference(*worked)
+	sv.want.width, sv.want.height = worked.width, worked.height
+	sv.want.fps, sv.want.quality, sv.want.set = worked.fps, worked.quality, worked.set
 	sv.lastWorking = nil
 	sv.generation++
 	sv.refused = fmt.Sprintf("not %s: %v", now, err)
 	sv.log.Printf("%s; back to what worked", sv.refused)
 	return true
+}
+
+// difference says what s asks for and other settings do not.
+func (s settings) difference(other settings) string {
+	var parts []string
+	for _, one := range s.set {
+		if !slices.Contains(other.set, one) {
+			parts = append(parts, one.String())
+		}
+	}
+	if len(parts) == 0 || s.width != other.width || s.height != other.height || s.fps != other.fps {
+		size := fmt.Sprintf("%dx%d", s.width, s.height)
+		if s.fps != other.fps {
+			size += fmt.Sprintf(" at %v fps", s.fps)
+		}
+		parts = slices.Insert(parts, 0, size)
+	}
+	return strings.Join(parts, ", ")
 }

@@ -1,0 +1,212 @@
+//go:build linux && (arm || arm64)
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"porthole/mjpeg"
+)
+
+// An rpicamCamera is the program of libcamera, which reads the camera at the flat cable of a
+// Raspberry Pi. All its settings are arguments, so it is opened again to change one.
+type rpicamCamera struct {
+	pipeCamera
+	board    *pi
+	program  *piProgram
+	controls []piControl
+	modes    []sensorMode
+	options  [][]string // the arguments: each option with what it takes
+	remarks  []string   // for the log
+}
+
+// openRpicam returns the camera that a program reads for us. The kernel has found the chip, or
+// that is "".
+func openRpicam(board *pi, program *piProgram, chip string, want settings) (camera, error) {
+	_, which := want.driver()
+	sensor, err := program.choose(which)
+	if err != nil {
+		return nil, err
+	}
+	sensor.name = cmp.Or(sensor.name, chip)
+	fps := cmp.Or(want.fps, 30)
+	c := &rpicamCamera{board: board, program: program, pipeCamera: pipeCamera{
+		info: cameraInfo{
+			Name:   strings.TrimSpace("Raspberry Pi camera " + sensor.name),
+			Driver: filepath.Base(program.path),
+			Format: "MJPG",
+			Width:  want.width &^ 1, // its pictures are YUV420
+			Height: want.height &^ 1,
+		},
+		stall: stallAfter(interval(fps)),
+	}}
+	values, err := c.chooseControls(&sensor, fps, want.set)
+	if err != nil {
+		return nil, &advisedError{c.info.Name + ": " + err.Error(), nil}
+	}
+	c.options = [][]string{
+		{"-t", "0"},     // for ever
+		{"-n"},          // without a preview
+		{"--verbose=0"}, // by default it reports every frame
+		{"--codec", "mjpeg"},
+		{"-q", strconv.Itoa(want.quality)},
+		{"--width", strconv.Itoa(c.info.Width)},
+		{"--height", strconv.Itoa(c.info.Height)},
+		{"--framerate", strconv.FormatFloat(fps, 'f', -1, 64)},
+		{"--flush"}, // each frame when it is done
+		{"-o", "-"}, // to standard output
+	}
+	if sensor.index > 0 {
+		c.options = append(c.options, []string{"--camera", strconv.Itoa(sensor.index)})
+	}
+	if board.smallMemory { // it has six of each kind by default
+		c.options = append(c.options, []string{"--buffer-count", "3"})
+	}
+	c.options = append(c.options, arguments(c.controls, values)...)
+	c.makeArguments()
+	if others := program.sensors(); len(others) > 1 {
+		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
+	}
+	return c, nil
+}
+
+// chooseControls notes the controls of a sensor, and chooses its mode. It returns the values of
+// all after some were set.
+func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSetting) (map[string]int64, error) {
+	c.controls = piControls(c.program, s)
+	automatic := -1
+	if c.program.knows("--mode") && len(s.modes) > 0 {
+		c.modes = usefulModes(s.modes)
+		automatic = chooseMode(c.modes, c.info.Width, c.info.Height, fps)
+		c.controls = slices.Insert(c.controls, 0, newModeControl(c.modes, automatic))
+	}
+	assigned, err := assignKnown(v4l2Controls(c.controls), asNumbers(c.modes, set))
+	if err != nil {
+		return nil, err
+	}
+	values := piValues(c.controls, assigned)
+	if n := values[modeControl]; n > 0 {
+		automatic = int(n - 1)
+	}
+	if automatic >= 0 {
+		c.remarkMode(automatic)
+	}
+	return values, nil
+}
+
+// remarkMode tells which mode is used, and in the label of the control what of it the pictures
+// do not show.
+func (c *rpicamCamera) remarkMode(i int) {
+	text := describeModes(c.modes)[i]
+	if cutOff := c.modes[i].cutOff(c.info.Width, c.info.Height); cutOff != "" {
+		c.controls[0].Label += " (" + cutOff + ")"
+		text += "; " + cutOff
+	}
+	c.remarks = append(c.remarks, c.info.Name+": sensor mode "+text)
+}
+
+// makeArguments puts the options that the program knows on its command line. A camera other
+// than the first needs its option.
+func (c *rpicamCamera) makeArguments() {
+	c.argv = []string{c.program.path}
+	for _, option := range c.options {
+		if option[0] == "--camera" || c.program.knows(option[0]) {
+			c.argv = append(c.argv, option...)
+		}
+	}
+}
+
+// setLog logs the remarks, and later what the program says.
+func (c *rpicamCamera) setLog(log func(line string)) {
+	c.pipeCamera.setLog(log)
+	for _, remark := range c.remarks {
+		log(remark)
+	}
+}
+
+// Capture starts the program again without an option that it does not know.
+func (c *rpicamCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time, error) {
+	for {
+		dst, at, err := c.pipeCamera.Capture(ctx, dst)
+		if err == nil || !c.leaveOut(err) {
+			return dst, at, c.advise(err)
+		}
+	}
+}
+
+// leaveOut takes the option that the program complains about from its arguments. It reports
+// whether there is such an option.
+func (c *rpicamCamera) leaveOut(err error) bool {
+	_, rest, found := strings.Cut(err.Error(), "unrecognised option '")
+	option, _, _ := strings.Cut(rest, "'")
+	isGiven := slices.ContainsFunc(c.options, func(given []string) bool {
+		name, _, _ := strings.Cut(given[0], "=")
+		return name == option
+	})
+	if !found || !isGiven || !c.program.knows(option) || option == "--camera" {
+		return false
+	}
+	c.program.Unknown = append(c.program.Unknown, option)
+	c.board.keep()
+	c.logLine("it is too old for " + option + ", which is left out")
+	c.makeArguments()
+	c.pipeCamera.Close()
+	c.child, c.split = nil, mjpeg.Splitter{}
+	return true
+}
+
+// rpicamCures tell what to do about the errors that the program ends with.
+var rpicamCures = []struct{ complaint, cure string }{
+	{"no cameras available", "no camera answers at the flat cable: switch the board off, and push the cable in at both ends. " +
+		"A camera that is not from Raspberry Pi needs its dtoverlay in config.txt"},
+	{"selected camera is not available", "there is no such camera: rpicam-vid --list-cameras lists those that there are"},
+	{"failed to acquire camera", "in use by another program: end it (ps -e | grep -i cam may show it)"},
+	{"failed to allocate", "not enough memory for the camera: try a smaller -size, or another -set mode, or more of it for cameras (CMA) in config.txt"},
+	{"dmaHeap allocation failure", "not enough memory for the camera: try a smaller -size, or another -set mode, or more of it for cameras (CMA) in config.txt"},
+	{"legacy camera stack", "the system is set up for the legacy camera stack: take start_x=1 out of config.txt, add camera_auto_detect=1, and reboot"},
+	{"Device timeout detected", "the camera sends no pictures: switch the board off, and push the flat cable in at both ends, or try another"},
+	{"unrecognised option '--camera'", "it is too old to use any camera but the first: sudo apt full-upgrade"},
+}
+
+// advise puts what to do in place of an error of the program, if that is known. It notes if
+// libcamera does not know the camera: the chip is no camera, or too new for it.
+func (c *rpicamCamera) advise(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if strings.Contains(text, "no cameras available") {
+		c.board.unsupported = true
+	}
+	for _, known := range rpicamCures {
+		if strings.Contains(text, known.complaint) {
+			return &advisedError{fmt.Sprintf("%s: %s (%v)", c.info.Name, known.cure, err), err}
+		}
+	}
+	return err
+}
+
+func (c *rpicamCamera) choices() choices {
+	// These do not change after the opening, so that another goroutine can read them.
+	controls, modes := c.controls, c.modes
+	all := v4l2Controls(controls)
+	return choices{
+		Encodes:  true,
+		Restarts: true,
+		check:    func(set []controlSetting) error { return checkControls(all, asNumbers(modes, set)) },
+		states: func(set []controlSetting) []controlState {
+			assigned, _ := assignKnown(all, asNumbers(modes, set)) // wrong ones are not in use
+			return piStates(controls, piValues(controls, assigned))
+		},
+	}
+}
+
+// setControls leaves it to the next opening, which choices ask for.
+func (c *rpicamCamera) setControls([]controlSetting) error { return nil }
