@@ -21,7 +21,7 @@ type rpicamCamera struct {
 	pipeCamera
 	board    *pi
 	program  *piProgram
-	controls []piControl
+	controls []piControl // that the program knows
 	modes    []sensorMode
 	options  [][]string // the arguments: each option with what it takes
 	remarks  []string   // for the log
@@ -47,7 +47,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 		},
 		stall: stallAfter(interval(fps)),
 	}}
-	values, err := c.chooseControls(&sensor, fps, want.set)
+	all, values, err := c.chooseControls(&sensor, fps, want.set)
 	if err != nil {
 		return nil, &advisedError{c.info.Name + ": " + err.Error(), nil}
 	}
@@ -69,7 +69,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	if board.smallMemory { // it has six of each kind by default
 		c.options = append(c.options, []string{"--buffer-count", "3"})
 	}
-	c.options = append(c.options, arguments(c.controls, values)...)
+	c.options = append(c.options, arguments(all, values)...)
 	c.makeArguments()
 	if others := program.sensors(); len(others) > 1 {
 		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
@@ -77,48 +77,45 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	return c, nil
 }
 
-// chooseControls notes the controls of a sensor, and chooses its mode. It returns the values of
-// all after some were set.
-func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSetting) (map[string]int64, error) {
-	c.controls = piControls(c.program, s)
-	automatic := -1
-	if c.program.knows("--mode") && len(s.modes) > 0 {
+// chooseControls chooses the sensor's mode. It returns all controls, also those that the program
+// is too old for, and their values after some were set.
+func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSetting) (all []piControl, values map[string]int64, err error) {
+	all = piControls(s)
+	mode := -1
+	if len(s.modes) > 0 {
 		c.modes = usefulModes(s.modes)
-		automatic = chooseMode(c.modes, c.info.Width, c.info.Height, fps)
-		c.controls = slices.Insert(c.controls, 0, newModeControl(c.modes, automatic))
+		mode = chooseMode(c.modes, c.info.Width, c.info.Height, fps)
+		all = slices.Insert(all, 0, newModeControl(c.modes, mode))
 	}
-	assigned, err := assignKnown(v4l2Controls(c.controls), asNumbers(c.modes, set))
+	assigned, err := assignKnown(v4l2Controls(all), asNumbers(c.modes, set))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	values := piValues(c.controls, assigned)
+	values = piValues(all, assigned)
 	if n := values[modeControl]; n > 0 {
-		automatic = int(n - 1)
+		mode = int(n - 1)
 	}
-	if automatic >= 0 {
-		c.remarkMode(automatic)
+	if mode >= 0 {
+		text := describeModes(c.modes)[mode]
+		if cutOff := c.modes[mode].cutOff(c.info.Width, c.info.Height); cutOff != "" {
+			text += "; " + cutOff
+			all[0].Label += " (" + cutOff + ")" // for the page
+		}
+		c.remarks = append(c.remarks, c.info.Name+": sensor mode "+text)
 	}
-	return values, nil
+	c.controls = c.program.known(all)
+	return all, values, nil
 }
 
-// remarkMode tells which mode is used, and in the label of the control what of it the pictures
-// do not show.
-func (c *rpicamCamera) remarkMode(i int) {
-	text := describeModes(c.modes)[i]
-	if cutOff := c.modes[i].cutOff(c.info.Width, c.info.Height); cutOff != "" {
-		c.controls[0].Label += " (" + cutOff + ")"
-		text += "; " + cutOff
-	}
-	c.remarks = append(c.remarks, c.info.Name+": sensor mode "+text)
-}
-
-// makeArguments puts the options that the program knows on its command line. A camera other
-// than the first needs its option.
+// makeArguments puts the options on the program's command line, and leaves out those that
+// it is too old for. A camera other than the first needs its option.
 func (c *rpicamCamera) makeArguments() {
 	c.argv = []string{c.program.path}
 	for _, option := range c.options {
 		if option[0] == "--camera" || c.program.knows(option[0]) {
 			c.argv = append(c.argv, option...)
+		} else {
+			c.remarks = append(c.remarks, fmt.Sprintf("%s: too old for %s, which is left out", c.info.Driver, option[0]))
 		}
 	}
 }
@@ -126,9 +123,16 @@ func (c *rpicamCamera) makeArguments() {
 // setLog logs the remarks, and later what the program says.
 func (c *rpicamCamera) setLog(log func(line string)) {
 	c.pipeCamera.setLog(log)
+	c.logRemarks()
+}
+
+func (c *rpicamCamera) logRemarks() {
 	for _, remark := range c.remarks {
-		log(remark)
+		if c.log != nil {
+			c.log(remark)
+		}
 	}
+	c.remarks = nil
 }
 
 // Capture starts the program again without an option that it does not know.
@@ -155,8 +159,8 @@ func (c *rpicamCamera) leaveOut(err error) bool {
 	}
 	c.program.Unknown = append(c.program.Unknown, option)
 	c.board.keep()
-	c.logLine("it is too old for " + option + ", which is left out")
 	c.makeArguments()
+	c.logRemarks()
 	c.pipeCamera.Close()
 	c.child, c.split = nil, mjpeg.Splitter{}
 	return true
@@ -184,10 +188,11 @@ func (c *rpicamCamera) advise(err error) error {
 	text := err.Error()
 	if strings.Contains(text, "no cameras available") {
 		c.board.unsupported = true
+		c.board.forget()
 	}
 	for _, known := range rpicamCures {
 		if strings.Contains(text, known.complaint) {
-			return &advisedError{fmt.Sprintf("%s: %s (%v)", c.info.Name, known.cure, err), err}
+			return &advisedError{c.info.Name + ": " + known.cure, err}
 		}
 	}
 	return err

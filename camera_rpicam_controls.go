@@ -39,11 +39,10 @@ const (
 // lensSensors have a lens that can be moved.
 var lensSensors = []string{"imx708", "imx519", "ov64a40"}
 
-// piControls lists the controls of a camera by an option that the program knows. Units
-// are those of V4L2, or of the firmware's driver (bm2835 mmal): 100 us of exposure, thousandths
+// piControls lists the controls of a camera. Units are those of V4L2, or of the firmware's driver (bm2835 mmal): 100 us of exposure, thousandths
 // of a colour's gain and of an EV. Others are per cent of what rpicam-vid calls 1.0, and the
 // lens hundredths of a dioptre: 0 is focused at infinity, 100 at 1 m and 1000 at 10 cm.
-func piControls(program *piProgram, s *piSensor) (controls []piControl) {
+func piControls(s *piSensor) (controls []piControl) {
 	all := []piControl{
 		menuControl("Auto Exposure", "--shutter", 0, "Auto Mode", "Manual Mode"),
 		numberControl("Exposure Time, Absolute", "--shutter", 1, 10_000, 100, 100, 1).unless(autoExposure, 1),
@@ -74,7 +73,7 @@ func piControls(program *piProgram, s *piSensor) (controls []piControl) {
 	hasLens := slices.ContainsFunc(lensSensors, func(name string) bool { return strings.HasPrefix(s.name, name) })
 	for _, c := range all {
 		ofLens := c.option == "--lens-position" || strings.HasPrefix(c.option, "--autofocus-")
-		if program.knows(c.option) && (hasLens || !ofLens) {
+		if hasLens || !ofLens {
 			controls = append(controls, c)
 		}
 	}
@@ -215,6 +214,16 @@ func piStates(controls []piControl, values map[string]int64) (states []controlSt
 		states = append(states, newControlState(c.Control, values[c.Name]))
 	}
 	return states
+}
+
+// known returns the controls whose options the program knows.
+func (r *piProgram) known(controls []piControl) (known []piControl) {
+	for _, c := range controls {
+		if r.knows(c.option) {
+			known = append(known, c)
+		}
+	}
+	return known
 }
 
 // v4l2Controls returns the controls as those of a V4L2 device.

@@ -116,9 +116,9 @@ func findOptions(help string) (options []string) {
 }
 
 // keep writes the answers to the first directory that takes them. They are not kept if there is
-// no sensor yet, or another program has the camera: then all modes have the same limits.
+// no camera yet, or another program has it: then all modes have the same limits.
 func (p *pi) keep() {
-	if !strings.Contains(p.program.Sensors, " : ") || strings.Contains(p.program.Sensors, "65535x65535") {
+	if !p.program.listsCameras() || strings.Contains(p.program.Sensors, "65535x65535") {
 		return
 	}
 	text, _ := json.Marshal(p.program)
@@ -134,17 +134,27 @@ func (p *pi) keep() {
 	}
 }
 
+// forget makes the next opening ask again, unless the answer was that there is no camera.
+func (p *pi) forget() {
+	if p.program == nil || !p.program.listsCameras() {
+		return
+	}
+	p.program = nil
+	for _, dir := range p.caches {
+		os.Remove(filepath.Join(dir, answerFile))
+	}
+}
+
 // cacheDirs lists the directories that may keep answers: the one that systemd gives to a
-// service, and those of the system and of the user.
+// service, and those of the user and of the system.
 func cacheDirs() (dirs []string) {
 	if dir := os.Getenv("CACHE_DIRECTORY"); dir != "" {
 		dirs = append(dirs, dir)
 	}
-	dirs = append(dirs, "/var/cache/porthole")
 	if dir, err := os.UserCacheDir(); err == nil {
 		dirs = append(dirs, filepath.Join(dir, "porthole"))
 	}
-	return dirs
+	return append(dirs, "/var/cache/porthole")
 }
 
 // knows reports whether the program may have an option, as far as is known. All versions have
@@ -159,6 +169,9 @@ func (r *piProgram) knows(option string) bool {
 
 // sensors lists the cameras that the program has; none if that is not known.
 func (r *piProgram) sensors() []piSensor { return parseSensors(r.Sensors) }
+
+// listsCameras reports whether the program has listed a camera.
+func (r *piProgram) listsCameras() bool { return len(r.sensors()) > 0 }
 
 // choose returns the camera that -camera pi:which means. Without which that is the first.
 func (r *piProgram) choose(which string) (piSensor, error) {
