@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
-	"slices"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -110,25 +109,6 @@ func cpuTime(t testing.TB) time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-// BenchmarkSlowLink measures how old frames are when they arrive over a slow
-// link: of 2 Mbit/s for a client, for three with a fair share of as much each, and
-// for three that have to make do with it; and for four over one that is nearly fast
-// enough. They are 28 KB each, 30 a second captured. One op is a frame that arrives
-// at one of them; run with -benchtime 300x, as root.
-func BenchmarkSlowLink(b *testing.B) {
-	for _, link := range []struct{ clients, mbit int }{{1, 2}, {3, 6}, {3, 2}, {4, 20}} {
-		b.Run(fmt.Sprintf("clients=%d/mbit=%d", link.clients, link.mbit), func(b *testing.B) {
-			here, there := slowLink(b, link.mbit)
-			porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", "10.0.0.1:5000")
-			porthole.Stderr = nil // it would be among the figures
-			startProcess(b, inNamespace(porthole, here))
-			// It waits for porthole.
-			ages := helper(b, "ages", "10.0.0.1:5000", strconv.Itoa(link.clients), strconv.Itoa(b.N+ageless))
-			measureAges(b, inNamespace(ages, there))
-		})
-	}
-}
-
 // BenchmarkAge measures how old frames are when they arrive at one of 100
 // clients on the same machine, 30 a second captured. Run with -benchtime 300x.
 func BenchmarkAge(b *testing.B) {
@@ -139,21 +119,6 @@ func BenchmarkAge(b *testing.B) {
 	ages := helper(b, "ages", address, "1", strconv.Itoa(b.N+ageless))
 	startViewers(b, address, 99)
 	measureAges(b, ages)
-}
-
-// ageless is how many frames do not count: the link is empty at first.
-const ageless = 30
-
-// measureAges runs a process that prints ages, and reports on them.
-func measureAges(b *testing.B, viewer *exec.Cmd) {
-	start := time.Now()
-	out, err := viewer.Output()
-	if err != nil {
-		b.Fatal(err)
-	}
-	ages := strings.Fields(string(out))[ageless:]
-	b.ReportMetric(float64(len(ages))/time.Since(start).Seconds(), "frames/s")
-	reportAges(b, ages)
 }
 
 // BenchmarkMemory measures the memory that a client takes in this process, its
@@ -181,55 +146,45 @@ func memory() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// slowLink makes two network namespaces with a link of mbit Mbit/s from
-// 10.0.0.1 in the first to 10.0.0.2 in the other.
-func slowLink(b *testing.B, mbit int) (here, there string) {
-	if os.Getuid() != 0 {
-		b.Skip("needs root, for network namespaces")
+// BenchmarkStalled measures the memory of this process while 300 clients that take nothing join
+// one after another, each at another frame of 1 MB: where there is much memory, and on a board
+// with 64 MB. Run with -benchtime 1x.
+func BenchmarkStalled(b *testing.B) {
+	debug.SetGCPercent(50) // as run does
+	for _, board := range []uint64{512, 64} {
+		b.Run(fmt.Sprintf("memory=%dMB", board), func(b *testing.B) {
+			const clients = 300
+			s, address := serveStream(b, clients)
+			s.heldLimit = heldLimit(board << 20)
+			jpeg := append(testJPEG(frameSize+1024, 1), make([]byte, 1<<20-frameSize-2048)...)
+			before := residentMemory(b)
+			most := int64(0)
+			for range clients {
+				publishJPEG(s, jpeg)
+				conn, err := watch(address, "/stream")
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer conn.Close()
+				eventually(b, "it has a part of the frame", func() bool { return s.latest.Load().refs.Load() == 2 })
+				most = max(most, residentMemory(b))
+			}
+			b.ReportMetric(float64(most-before)/1e6, "MB")
+			b.ReportMetric(float64(s.clientCount()), "clients-left")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
-	here, there = fmt.Sprintf("porthole-%d-a", os.Getpid()), fmt.Sprintf("porthole-%d-b", os.Getpid())
-	b.Cleanup(func() {
-		exec.Command("ip", "netns", "del", here).Run()
-		exec.Command("ip", "netns", "del", there).Run()
-	})
-	for _, line := range []string{
-		"ip netns add " + here,
-		"ip netns add " + there,
-		"ip -n " + here + " link add eth0 type veth peer name eth0 netns " + there,
-		"ip -n " + here + " addr add 10.0.0.1/24 dev eth0",
-		"ip -n " + there + " addr add 10.0.0.2/24 dev eth0",
-		"ip -n " + here + " link set eth0 up",
-		"ip -n " + there + " link set eth0 up",
-		"ip -n " + here + " route change 10.0.0.0/24 dev eth0 congctl cubic", // as boards have it
-		fmt.Sprintf("tc -n %s qdisc add dev eth0 root tbf rate %dmbit burst 32kbit latency 100ms", here, mbit),
-	} {
-		words := strings.Fields(line)
-		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
-			b.Skipf("%s: %v: %s", line, err, out)
-		}
-	}
-	return here, there
 }
 
-// inNamespace has cmd run in a network namespace.
-func inNamespace(cmd *exec.Cmd, namespace string) *exec.Cmd {
-	in := exec.Command("ip", append([]string{"netns", "exec", namespace}, cmd.Args...)...)
-	in.Env, in.Stderr = cmd.Env, cmd.Stderr
-	return in
-}
-
-// reportAges reports median and 99th percentile of ages in microseconds.
-func reportAges(b *testing.B, texts []string) {
-	var ages []int
-	for _, text := range texts {
-		age, err := strconv.Atoi(text)
-		if err != nil {
-			b.Fatal(err)
-		}
-		ages = append(ages, age)
+// residentMemory returns how many bytes of this process are in memory: proc_pid_statm(5).
+func residentMemory(b *testing.B) int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
 	}
-	slices.Sort(ages)
-	b.ReportMetric(float64(ages[len(ages)/2])/1000, "p50-ms")
-	b.ReportMetric(float64(ages[len(ages)*99/100])/1000, "p99-ms")
-	b.ReportMetric(0, "ns/op") // is the link
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
 }

@@ -88,8 +88,9 @@ func serveStreamOn(t testing.TB, maxViewers int, sockets socketCalls) (s *stream
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := newWebServer(context.Background(), newHandler(s, &supervisor{stream: s}), sockets, log.New(io.Discard, "", 0))
-	go web.Serve(l)
+	logger := log.New(io.Discard, "", 0)
+	web := newWebServer(context.Background(), newHandler(s, &supervisor{stream: s}), sockets, logger)
+	go newLimitListener(l, s, thisHost.maxFiles, logger).serve(web)
 	t.Cleanup(func() {
 		s.close(time.Second)
 		web.Close()

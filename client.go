@@ -7,16 +7,8 @@ import (
 	"time"
 )
 
-const (
-	// closeGrace is how long a client may take for its last frame when the program ends.
-	closeGrace = 300 * time.Millisecond
-
-	// maxLinkTime is how long a slow client's frame may keep others from the board's link:
-	// 28 KB take as long at 1 Mbit/s. queuePoll is how often the client checks whether it
-	// still does: with 5 ms, a link of 50 Mbit/s was idle at times.
-	maxLinkTime = 250 * time.Millisecond
-	queuePoll   = 2 * time.Millisecond
-)
+// closeGrace is how long a client may take for its last frame when the program ends.
+const closeGrace = 300 * time.Millisecond
 
 // socketCalls are what can be done with a socket's file descriptor, besides what package
 // net does: see system_linux.go. Each is nil on systems where that is not known.
@@ -43,7 +35,7 @@ type socketCalls struct {
 }
 
 // A client is a connection that the stream is sent to. Its fields belong to the goroutine in
-// run, and to the broadcaster while that goroutine waits for returned. Any goroutine may use
+// run, and to the broadcaster while that goroutine waits for woken. Any goroutine may use
 // the atomic fields.
 type client struct {
 	stream      *stream
@@ -51,13 +43,16 @@ type client struct {
 	raw         syscall.RawConn // of conn, if sockets.send can use it
 	fd          uintptr         // raw's, while sendAll runs
 	broadcaster *broadcaster    // if there is raw
-	returned    chan struct{}   // from the broadcaster
+	woken       chan struct{}   // by the broadcaster, or for its turn on the link
 	spacing     uint32          // least time between frames, microseconds; 0: none
 
 	held    *frame // being sent
 	unsent  []byte // what is still to be sent of it
 	heldSeq uint32 // its seq when it was taken
-	slow    bool   // its socket did not take the last one at once
+	slow    bool   // its socket or its link did not take the last one at once
+
+	link     *link         // of this board
+	linkTime time.Duration // that it used of the link, or missed; link.mu protects it
 
 	seq     uint32 // of the frame sent last
 	number  uint32 // of the frame sent last
@@ -76,6 +71,10 @@ type client struct {
 	sent    atomic.Uint32 // frames
 	skipped atomic.Uint32 // frames that came while it was busy with another
 	millihz atomic.Uint32 // frames per 1000 seconds, lately
+
+	// holdsBack is the number of the held frame while the socket has yet to take all of it,
+	// else 0.
+	holdsBack atomic.Uint32
 }
 
 // addClient sends the stream to conn from now on, after head: the header of an HTTP response
@@ -94,10 +93,10 @@ func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
 	if sc, ok := conn.(syscall.Conn); ok && s.sockets.send != nil {
 		if raw, err := sc.SyscallConn(); err == nil {
 			raw.Control(s.sockets.limitUnsent)
-			c.raw, c.returned = raw, make(chan struct{}, 1)
+			c.raw, c.woken = raw, make(chan struct{}, 1)
 		}
 	}
-	if !s.join(c) {
+	if !s.join(c, s.interfaceAt(conn.LocalAddr())) {
 		conn.Close()
 		return
 	}
@@ -105,14 +104,16 @@ func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
 	go c.run(head)
 }
 
-// join adds c to the stream's clients, unless the stream was closed.
-func (s *stream) join(c *client) bool {
+// join adds c to the stream's clients, and to those of an interface, unless the stream was
+// closed.
+func (s *stream) join(c *client, interfaceName string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		s.viewers--
 		return false
 	}
+	c.link = s.findLink(interfaceName)
 	s.clients[c] = struct{}{}
 	if c.raw != nil {
 		c.broadcaster = s.assignBroadcaster()
@@ -165,6 +166,7 @@ func (c *client) sendHead(head []byte) error {
 	first := net.Buffers{head}
 	if c.takeNewest() {
 		first = append(first, c.unsent)
+		c.holdsBack.Store(c.held.number)
 	}
 	err := c.retryWrite(func() error {
 		n, err := first.WriteTo(c.conn)
@@ -172,6 +174,7 @@ func (c *client) sendHead(head []byte) error {
 		return err
 	})
 	if err == nil && c.held != nil {
+		c.unsent = nil
 		c.finishHeld()
 	}
 	return err
@@ -210,6 +213,7 @@ func (c *client) sendBlocking() error {
 		if !c.due() || !c.takeNewest() {
 			return c.sendHeartbeat()
 		}
+		c.holdsBack.Store(c.held.number)
 	}
 	n, err := c.conn.Write(c.unsent)
 	c.bytes += uint32(n)
@@ -232,8 +236,7 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 		if c.held == nil {
 			switch {
 			case c.slow:
-				c.wait()
-				send = c.sendAlone
+				send = c.sendInTurn
 			case c.state.Load() == stateHalfClosed:
 				c.wait()
 			default:
@@ -248,30 +251,6 @@ func (c *client) sendAll(fd uintptr) (done bool) {
 			return err != syscall.EAGAIN
 		}
 	}
-}
-
-// sendAlone sends the newest frame, and returns when that has left the board. If the board's
-// own link is slow, such as its WiFi, no slow client chooses its next frame before that.
-// Otherwise the frames of several clients would queue there and share the link. As many
-// would get through, but each would take longer by the number of clients. Clients that are
-// slow for other reasons do not wait for each other.
-//
-// Median ages (BenchmarkSlowLink, with cubic for congestion control) of one client's
-// frames over 2 Mbit/s: 145 ms, and 200 without this; of three over 2 Mbit/s: 144 and
-// 470; of four over 20 Mbit/s: 40 and 150.
-func (c *client) sendAlone() error {
-	c.stream.link.Lock() // the Mutex is fair to those who have waited for more than 1 ms
-	defer c.stream.link.Unlock()
-	c.slow = false
-	if c.isGone() {
-		return nil
-	}
-	err := c.send()
-	for end := time.Now().Add(maxLinkTime); err == nil && c.stream.sockets.isQueued(c.fd) && time.Now().Before(end) && !c.isGone(); {
-		c.slow = true
-		time.Sleep(queuePoll)
-	}
-	return err
 }
 
 // send sends as much as the socket takes of the held frame or, without one, of the newest.
@@ -295,6 +274,7 @@ func (c *client) send() error {
 		return err
 	case n < len(c.unsent):
 		c.unsent = c.unsent[n:]
+		c.holdsBack.Store(c.held.number)
 	default:
 		c.finishHeld()
 	}
@@ -336,6 +316,9 @@ func (c *client) finishHeld() {
 	f := c.held
 	if last := c.number; last != 0 && c.spacing == 0 && f.number-last > 1 {
 		c.skipped.Add(f.number - last - 1)
+	}
+	if len(c.unsent) < len(f.part) { // or it was never held back: an atomic store costs time
+		c.holdsBack.Store(0)
 	}
 	c.seq, c.number = c.heldSeq, f.number
 	c.frames++

@@ -68,7 +68,7 @@ func TestStuckClient(t *testing.T) {
 		if n := len(s.state().List); n != 0 {
 			t.Fatalf("%d clients after 10.5 s in which it took nothing, want 0", n)
 		}
-		if len(s.free) > 4 {
+		if len(s.free) > 2 {
 			t.Errorf("%d frames were needed for one stuck client", len(s.free))
 		}
 	})
@@ -136,7 +136,7 @@ func TestSlowClientsTakeTurns(t *testing.T) {
 	sockets.isQueued = func(fd uintptr) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		if time.Since(begun) > maxLinkTime { // on a very busy machine
+		if time.Since(begun) > maxTurn { // on a very busy machine
 			looks = 0
 		}
 		if looks > 0 && fd != whose {

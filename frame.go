@@ -22,6 +22,12 @@ const (
 	// one (.ci/pizero). Otherwise it shifts every word into place, which takes 39 us for
 	// each client and frame.
 	wordSize = 4
+
+	// maxFree is the number of frames that are kept for reuse while nobody holds them. A
+	// stream without stalled clients needs three: the newest, the next, and one that is
+	// being sent. There are never more frames than these, the newest, one that is being
+	// filled, and those that clients hold back (see maxHeld).
+	maxFree = 4
 )
 
 // A frame is one picture, laid out once as it goes over the wire to all clients:
@@ -49,6 +55,28 @@ type frame struct {
 
 	refs atomic.Int32  // holders; 0 while free or being filled
 	seq  atomic.Uint32 // of the publication that sent it last
+}
+
+// getFrame returns a frame to be filled by the camera, and then published or
+// recycled.
+func (s *stream) getFrame() *frame {
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
+	if n := len(s.free); n > 0 {
+		f := s.free[n-1]
+		s.free = s.free[:n-1]
+		return f
+	}
+	return &frame{stream: s, buf: make([]byte, headerRoom, 32<<10)}
+}
+
+// putFrame keeps a frame that nobody holds for its next use.
+func (s *stream) putFrame(f *frame) {
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
+	if len(s.free) < maxFree {
+		s.free = append(s.free, f)
+	}
 }
 
 // layOut lays out the part around jpeg, which was appended to f.room().

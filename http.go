@@ -56,7 +56,7 @@ func newHandler(s *stream, k *supervisor) http.Handler {
 	mux.HandleFunc("GET /settings", v.serveSettings)
 	mux.HandleFunc("POST /settings", v.changeSettings)
 	mux.HandleFunc("OPTIONS /settings", allow("GET, HEAD, OPTIONS, POST"))
-	return http.AllowQuerySemicolons(mux)
+	return limitBodyTime(http.AllowQuerySemicolons(mux))
 }
 
 // allow answers what methods there are. It does not let other pages use them: a browser that
@@ -225,6 +225,9 @@ func (v *server) sendSnapshot(w http.ResponseWriter, f *frame) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Timestamp", string(appendSeconds(nil, f.at)))
 	h.Set("X-Frame", strconv.FormatUint(uint64(f.number), 10))
+	c := http.NewResponseController(w)
+	v.stream.addSnapshot(c, f.number)
+	defer v.stream.removeSnapshot(c)
 	sendBody(w, f.jpeg)
 }
 

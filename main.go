@@ -61,8 +61,15 @@
 // (exposure_dynamic_framerate=0, if it has that), unless -set says otherwise.
 //
 // Every viewer gets the newest picture when its connection can take one, and none of the
-// older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi of the
-// board itself, pictures go one after the other, each at full speed.
+// older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi or another
+// slow interface of the board itself, pictures go one after the other, each at full speed.
+// Viewers get equal time there, so that one near the board sees more pictures than one far
+// off. Viewers on other interfaces do not wait for them. Clients that take nothing are dropped
+// after 10 s, or when the pictures that they hold back take more than 16 MB, or an eighth of
+// the board's memory if that is less.
+//
+// Connections are limited too, by -max-clients and by how many files the process may open. When
+// all are in use, a new one takes the place of the oldest that has no request.
 //
 // At a terminal the last line shows the state every second: frames per second from the
 // camera, clients, what they get in MB/s, and the camera or what is wrong with it. Keys do
@@ -111,7 +118,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -142,6 +148,9 @@ type host struct {
 	listen  listenFunc
 	sockets socketCalls
 
+	maxFiles int    // that this process may have open; 0: not known
+	memory   uint64 // of the machine, in bytes; 0: not known
+
 	// openConsole shows the status on the terminal and obeys its keys, of which one calls
 	// quit, until ctx ends. Its goroutines count as background. The release that it
 	// returns gives the terminal back. It is nil where that is not possible.
@@ -151,9 +160,6 @@ type host struct {
 	// not possible.
 	dropUnusedPages func()
 }
-
-// A listenFunc opens a listening socket, as net.ListenConfig's Listen does.
-type listenFunc func(ctx context.Context, network, address string) (net.Listener, error)
 
 // thisHost is the host that the program is built for. It is a variable because build tags
 // decide which files there are: camera files, console.go and system_linux.go add to it in
@@ -304,6 +310,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newStream(o.maxClients, h.sockets)
+	s.heldLimit = heldLimit(h.memory)
 	sv := newSupervisor(s, h.drivers, o.settings, o.idle, logger)
 	sv.dropUnusedPages = h.dropUnusedPages
 	var background sync.WaitGroup
@@ -323,7 +330,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		defer cancel()
 		web.Shutdown(short)
 	})
-	err = web.Serve(listener)
+	err = newLimitListener(listener, s, h.maxFiles, logger).serve(web)
 	cancel()
 	background.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
@@ -360,89 +367,4 @@ func cameraChoice(drivers []driver) string {
 		choice += " or a device like /dev/video0"
 	}
 	return choice
-}
-
-// awaitListener opens the listening socket as soon as this machine has the address. At boot,
-// DHCP may still be at work, or the name may not be known yet. The listener is nil if ctx
-// ends before.
-func awaitListener(ctx context.Context, listen listenFunc, address string, logger *log.Logger) (net.Listener, error) {
-	for said := false; ctx.Err() == nil; sleep(ctx, time.Second) {
-		l, err := openListener(ctx, listen, address)
-		if err == nil || !mayAppear(err, address) && ctx.Err() == nil {
-			return l, err
-		}
-		if !said && ctx.Err() == nil {
-			said = true
-			logger.Printf("%v: waiting for it", err)
-		}
-	}
-	return nil, nil
-}
-
-// mayAppear reports whether listening failed because the machine lacks the address.
-func mayAppear(err error, address string) bool {
-	host, _, _ := net.SplitHostPort(address)
-	var unknown *net.DNSError // also of a port's name
-	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.Name == host
-}
-
-// openListener opens the listening socket: unix:/path, or a TCP address.
-func openListener(ctx context.Context, listen listenFunc, address string) (net.Listener, error) {
-	network, where := "tcp", address
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, where = "unix", path
-		removeStaleSocket(path)
-	}
-	l, err := listen(ctx, network, where)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: in use by another program: end it, or choose another address with -listen", address)
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("%s: permission denied: run as root, or choose another address with -listen (%w)", address, err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("%s: this machine does not have that address (%w)", address, err)
-	case err != nil:
-		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
-	}
-	return l, nil
-}
-
-// removeStaleSocket removes a unix socket that nobody listens on any more. Other files
-// refuse a connection too, and must be kept.
-func removeStaleSocket(path string) {
-	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
-		return
-	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
-	} else if errors.Is(err, syscall.ECONNREFUSED) {
-		os.Remove(path)
-	}
-}
-
-// addresses lists the URLs at which a listener can be reached: one on all
-// interfaces at each address of this machine.
-func addresses(a net.Addr) []string {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return []string{a.Network() + ":" + a.String()}
-	}
-	if !tcp.IP.IsUnspecified() {
-		return []string{"http://" + tcp.String() + "/"}
-	}
-	port := strconv.Itoa(tcp.Port)
-	urls := []string{"http://localhost:" + port + "/"}
-	interfaces, _ := net.InterfaceAddrs()
-	for _, i := range interfaces {
-		if n, ok := i.(*net.IPNet); ok && reachable(n.IP) {
-			urls = append(urls, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
-		}
-	}
-	return urls
-}
-
-// reachable reports whether others can reach this machine at ip: 169.254.x.x
-// included, which is all that a Zero on a USB cable may have.
-func reachable(ip net.IP) bool {
-	return ip.IsGlobalUnicast() || ip.To4() != nil && ip.IsLinkLocalUnicast()
 }

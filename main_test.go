@@ -58,10 +58,15 @@ func beginOn(t *testing.T, h host, args ...string) *program {
 // stop sends it SIGTERM.
 func launch(t *testing.T, args ...string) *program {
 	t.Helper()
+	return launchCommand(t, helper(t, "porthole", args...))
+}
+
+// launchCommand is launch of a command that runs porthole.
+func launchCommand(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		skip.Test(t, "Windows has no SIGTERM", "run it on another system")
 	}
-	cmd := helper(t, "porthole", args...)
 	r, w := io.Pipe()
 	cmd.Stderr = w
 	p := &program{log: scanLines(r)}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"runtime"
 	"slices"
 	"sync"
@@ -10,12 +11,6 @@ import (
 )
 
 const (
-	// maxFree is the number of frames that are kept for reuse while nobody holds them. A
-	// stream without stalled clients needs three: the newest, the next, and one that is
-	// being sent. There are never more frames than these, the newest, one that is being
-	// filled, and one for each client that took a part of it.
-	maxFree = 8
-
 	// Chromium and WebKit paint a picture when the header of the next one arrives. So the
 	// stream sends the last picture again if no new one follows it soon, and then once a
 	// second, which also keeps proxies from giving up.
@@ -34,6 +29,7 @@ type stream struct {
 	start      time.Time // what clock counts from
 	maxViewers int       // viewers at a time
 	sockets    socketCalls
+	heldLimit  int // bytes of frames that clients may hold back
 
 	// Those who publish, join or leave lock mu. Those who wait only lock it for reading, so
 	// that N clients that were woken do not queue for it.
@@ -47,12 +43,12 @@ type stream struct {
 	idleSince    time.Time // when the last viewer left
 	closed       bool
 	clients      map[*client]struct{}
+	snapshots    map[*http.ResponseController]uint32 // those being sent, and the number of the frame
+	replaced     []replacedFrame                     // oldest first, of those that clients may hold back
 	broadcasters []*broadcaster
 	totals       totals
 	rate         rate // of captured frames
 	clientGroup  sync.WaitGroup
-
-	link sync.Mutex // held while a slow client's frame leaves the board
 
 	freeMu sync.Mutex // protects free
 	free   []*frame
@@ -72,7 +68,9 @@ func newStream(maxViewers int, sockets socketCalls) *stream {
 		start:      time.Now(),
 		maxViewers: maxViewers,
 		sockets:    sockets,
+		heldLimit:  maxHeld,
 		clients:    make(map[*client]struct{}),
+		snapshots:  make(map[*http.ResponseController]uint32),
 		free:       make([]*frame, 0, maxFree),
 	}
 	s.cond.L = s.mu.RLocker()
@@ -80,28 +78,6 @@ func newStream(maxViewers int, sockets socketCalls) *stream {
 		s.broadcasters = append(s.broadcasters, &broadcaster{stream: s})
 	}
 	return s
-}
-
-// getFrame returns a frame to be filled by the camera, and then published or
-// recycled.
-func (s *stream) getFrame() *frame {
-	s.freeMu.Lock()
-	defer s.freeMu.Unlock()
-	if n := len(s.free); n > 0 {
-		f := s.free[n-1]
-		s.free = s.free[:n-1]
-		return f
-	}
-	return &frame{stream: s, buf: make([]byte, headerRoom, 32<<10)}
-}
-
-// putFrame keeps a frame that nobody holds for its next use.
-func (s *stream) putFrame(f *frame) {
-	s.freeMu.Lock()
-	defer s.freeMu.Unlock()
-	if len(s.free) < maxFree {
-		s.free = append(s.free, f)
-	}
 }
 
 // publish makes f, with jpeg appended to its room, the newest frame.
@@ -123,11 +99,12 @@ func (s *stream) publish(f *frame, jpeg []byte, at time.Time) {
 			s.interval = at.Sub(old.at)
 		}
 	}
+	if old != nil {
+		s.replace(old)
+		s.limitHeld(f)
+	}
 	s.mu.Unlock()
 	s.cond.Broadcast()
-	if old != nil {
-		old.release()
-	}
 }
 
 // repeat publishes the newest frame again when that is due, and without one just wakes the
@@ -199,14 +176,19 @@ func (s *stream) lastInterval() time.Duration {
 	return s.interval
 }
 
-// dropLatest drops the newest frame, which would be too old for the next viewer.
+// dropLatest drops the newest frame, which would be too old for the next viewer, and the
+// memory of those that are free.
 func (s *stream) dropLatest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rate = rate{}
 	if old := s.latest.Swap(nil); old != nil {
-		old.release()
+		s.replace(old)
 	}
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
+	clear(s.free)
+	s.free = s.free[:0]
 }
 
 // frameAfter waits for a good frame captured after t, or for the end of ctx, and
@@ -288,6 +270,13 @@ func (s *stream) addViewer() bool {
 	return true
 }
 
+// clientCount returns the number of clients.
+func (s *stream) clientCount() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.clients)
+}
+
 // removeViewer counts a viewer out.
 func (s *stream) removeViewer() {
 	s.mu.Lock()
@@ -303,8 +292,7 @@ func (s *stream) close(grace time.Duration) {
 	s.closed = true
 	s.seq++
 	for c := range s.clients {
-		c.state.Store(stateGone)
-		c.conn.SetWriteDeadline(time.Now().Add(grace))
+		c.end(grace)
 	}
 	s.cond.Broadcast()
 	s.mu.Unlock()
@@ -407,7 +395,7 @@ func (b *broadcaster) wait() bool {
 // itself. The caller is c's goroutine, which keeps the socket open meanwhile.
 func (b *broadcaster) handle(c *client) {
 	if b.add(c) {
-		<-c.returned
+		<-c.woken
 	}
 }
 
@@ -430,6 +418,6 @@ func (c *client) sendOrReturn() bool {
 	if c.state.Load() == stateOpen && (!c.due() || c.send() == nil && c.held == nil) {
 		return false
 	}
-	c.returned <- struct{}{}
+	c.woken <- struct{}{}
 	return true
 }

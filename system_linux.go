@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +27,27 @@ func init() {
 		limitSilence: limitSilence,
 		isHungUp:     isHungUp,
 	}
+	thisHost.maxFiles, thisHost.memory = maxFiles(), machineMemory()
 	thisHost.dropUnusedPages = dropProgramPages
+}
+
+// maxFiles returns how many files this process may have open. Go has raised the soft limit to
+// the hard one by now.
+func maxFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, math.MaxInt32)) // it may be infinite
+}
+
+// machineMemory returns how much memory this machine has, in bytes; 0 if that is not known.
+func machineMemory() uint64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0
+	}
+	return uint64(info.Totalram) * uint64(info.Unit)
 }
 
 // sendWithoutWaiting is send(2) without waiting. With MSG_EOR, the next call starts a packet

@@ -78,6 +78,13 @@ func (c *client) isGone() bool {
 	return c.state.Load() == stateGone
 }
 
+// end has the client go, after the frame that it is being sent if that takes no longer than
+// grace. The stream's mu is held.
+func (c *client) end(grace time.Duration) {
+	c.state.Store(stateGone)
+	c.conn.SetWriteDeadline(time.Now().Add(grace))
+}
+
 // heartbeatDue reports whether the client is due for a heartbeat.
 func (c *client) heartbeatDue() bool {
 	return c.state.Load() == stateHalfClosed && int32(c.stream.clock.Load()-c.heartbeat) >= 0
@@ -119,8 +126,8 @@ func (c *client) resetTimeout() {
 }
 
 // renewTimeout gives the client more time for its frame: as much as minClientRate allows for
-// the bytes that it took since the last check. It is false if no time is left, or the stream
-// is closed.
+// the bytes that it took since the last check. It is false if no time is left, or the client
+// is to go.
 func (c *client) renewTimeout() bool {
 	now := time.Now()
 	earned := time.Duration(c.bytes-c.seenBytes) * time.Second / minClientRate
@@ -132,11 +139,11 @@ func (c *client) renewTimeout() bool {
 }
 
 // setDeadline sets when a write is interrupted to check the client, at giveUpAt at the latest.
-// It is false if the stream was closed, which has set the last deadline.
+// It is false if the client is to go: end has set the last deadline.
 func (c *client) setDeadline(next time.Time) bool {
 	c.stream.mu.RLock()
 	defer c.stream.mu.RUnlock()
-	if c.stream.closed {
+	if c.isGone() {
 		return false
 	}
 	if next.After(c.giveUpAt) {
@@ -160,6 +167,17 @@ const (
 // extendDeadline gives a client clientTimeout for the next write.
 func extendDeadline(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientTimeout))
+}
+
+// limitBodyTime gives clients clientTimeout for the body of a request. Without a body, no time
+// is limited: the server notices meanwhile when a client that waits for its answer is gone.
+func limitBodyTime(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(clientTimeout))
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // sendBody writes b, however long that takes, while the client takes enough of it.

@@ -5,7 +5,7 @@ import "bytes"
 const (
 	// maxExtra is how many bytes may come between the last block and a marker, besides
 	// zeros. Some cameras send a few too many.
-	maxExtra = 16
+	maxExtra = 8
 
 	// maxBlocks is the most blocks that an MCU has (B.2.3).
 	maxBlocks = 10

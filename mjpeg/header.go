@@ -123,7 +123,8 @@ func (r *Repairer) parseTables(b []byte) error {
 		if length > len(b) || length > 17+256 {
 			return damageHeader
 		}
-		if !r.tables[b[0]>>4][b[0]&15].define(b[1:length]) {
+		class, number := int(b[0]>>4), b[0]&15
+		if !r.tables[class][number].define(class, b[1:length]) {
 			return damageHeader
 		}
 		b = b[length:]
@@ -154,7 +155,7 @@ func (r *Repairer) parseScan(b []byte) (*scan, error) {
 		}
 	}
 	r.layOut(s)
-	if s.blocks > 10 { // B.2.3
+	if s.blocks > maxBlocks {
 		return nil, damageHeader
 	}
 	return s, nil

@@ -2,6 +2,7 @@ package mjpeg
 
 import (
 	"bytes"
+	"slices"
 )
 
 // lookupBits is how many bits are looked up at a time. Most codes are shorter, and many
@@ -22,35 +23,39 @@ const (
 type huffmanTable struct {
 	// spec has 16 counts of codes by length, and the symbols, as DHT does (B.2.4.2). It is nil
 	// if this picture does not have the table.
-	spec []byte
+	spec  []byte
+	class int // 0 for DC, 1 for AC
 
 	// lookup has entries for all that the next lookupBits can be: for as many symbols as
 	// are whole there, whose last may have more bits behind its code.
 	lookup [1 << lookupBits]uint16
 	made   []byte // the spec that lookup was made from
-	class  int    // of the table: 0 for DC, 1 for AC
 }
 
-// define sets the codes: counts and symbols. They stay valid until the next picture. It is
-// false if there are more codes than can be told apart, or one has ones only (annex C).
-func (t *huffmanTable) define(spec []byte) bool {
+// define sets the codes of a table of a class, which stay valid until the next picture. It is
+// false if there are more codes than can be told apart, if one has ones only (annex C), or if a
+// symbol for DC is too large (F.1.2.1).
+func (t *huffmanTable) define(class int, spec []byte) bool {
 	codes := 0
 	for i, count := range spec[:16] {
 		if codes = 2*codes + int(count); codes >= 2<<i {
 			return false
 		}
 	}
-	t.spec = spec
+	if class == 0 && slices.ContainsFunc(spec[16:], func(symbol byte) bool { return symbol > 15 }) {
+		return false
+	}
+	t.class, t.spec = class, spec
 	return true
 }
 
 // prepare makes lookup. With the tables of the picture before, which most cameras send, that
 // is done.
-func (t *huffmanTable) prepare(class int) {
+func (t *huffmanTable) prepare() {
 	if bytes.Equal(t.made, t.spec) {
 		return
 	}
-	t.made, t.class = append(t.made[:0], t.spec...), class
+	t.made = append(t.made[:0], t.spec...)
 	for i := range t.lookup {
 		word := uint32(i) << (32 - lookupBits)
 		t.lookup[i] = uint16(t.symbols(word))

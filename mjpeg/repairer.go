@@ -289,11 +289,11 @@ func (r *Repairer) addTables(s *scan, at int) {
 				continue
 			}
 			if table.spec == nil {
-				table.define(typicalTable(class, number))
+				table.define(class, typicalTable(class, number))
 				r.added = append(append(r.added, byte(class<<4|number)), table.spec...)
 			}
 			if r.counts {
-				table.prepare(class)
+				table.prepare()
 			}
 		}
 	}

@@ -23,7 +23,7 @@ const (
 	left, right, top, bottom = 56, 570, 48, 312
 
 	mostClients = 40
-	mostMicros  = 300
+	mostMicros  = 350
 )
 
 // Colours that can be told apart by everyone, on white and on black.

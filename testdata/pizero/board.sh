@@ -104,6 +104,7 @@ build() {
 		export CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6
 		go build -tags nethttpomithttp2 -trimpath -ldflags='-s -w' -o "$tmp/porthole" .
 		go build -tags nethttpomithttp2 -trimpath -ldflags='-s -w' -o "$tmp/webcam" ./testdata/webcam
+		go build -tags nethttpomithttp2 -trimpath -ldflags='-s -w' -o "$tmp/rpicam-vid" ./testdata/rpicam
 	) || die "does not build"
 }
 
@@ -115,7 +116,7 @@ make_root() {
 
 	mkdir -p "$root"/{bin,dev,etc/init.d,proc,root,sbin,sys,tmp,usr/bin,usr/sbin,var/log,var/run}
 	cp "$board/bin/busybox" "$root/bin"
-	install -m 755 "$tmp/porthole" "$tmp/webcam" "$root/usr/bin"
+	install -m 755 "$tmp/porthole" "$tmp/webcam" "$tmp/rpicam-vid" "$root/usr/bin"
 
 	printf '%s\n' "${modules[@]}" >"$root/etc/modules"
 	copy_modules "$root" "$version"
@@ -192,6 +193,7 @@ add_tests() {
 		export CGO_ENABLED=0
 		GOOS=linux GOARCH=arm GOARM=6 go test -c -trimpath -ldflags='-s -w' -o "$tmp/porthole.test" .
 		go build -o "$tmp/webcam.here" ./testdata/webcam
+		go build -o "$tmp/rpicam.here" ./testdata/rpicam
 	) || die "does not build"
 	mkdir -p "$root/tests"
 	install -m 755 "$tmp/porthole.test" "$root/tests"

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A listenFunc opens a listening socket, as net.ListenConfig's Listen does.
+type listenFunc func(ctx context.Context, network, address string) (net.Listener, error)
+
+// awaitListener opens the listening socket as soon as this machine has the address. At boot,
+// DHCP may still be at work, or the name may not be known yet. The listener is nil if ctx
+// ends before.
+func awaitListener(ctx context.Context, listen listenFunc, address string, logger *log.Logger) (net.Listener, error) {
+	for said := false; ctx.Err() == nil; sleep(ctx, time.Second) {
+		l, err := openListener(ctx, listen, address)
+		if err == nil || !mayAppear(err, address) && ctx.Err() == nil {
+			return l, err
+		}
+		if !said && ctx.Err() == nil {
+			said = true
+			logger.Printf("%v: waiting for it", err)
+		}
+	}
+	return nil, nil
+}
+
+// mayAppear reports whether listening failed because the machine lacks the address.
+func mayAppear(err error, address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	var unknown *net.DNSError // also of a port's name
+	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.Name == host
+}
+
+// openListener opens the listening socket: unix:/path, or a TCP address.
+func openListener(ctx context.Context, listen listenFunc, address string) (net.Listener, error) {
+	network, where := "tcp", address
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, where = "unix", path
+		removeStaleSocket(path)
+	}
+	l, err := listen(ctx, network, where)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: in use by another program: end it, or choose another address with -listen", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: permission denied: run as root, or choose another address with -listen (%w)", address, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s: this machine does not have that address (%w)", address, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// removeStaleSocket removes a unix socket that nobody listens on any more. Other files
+// refuse a connection too, and must be kept.
+func removeStaleSocket(path string) {
+	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
+		return
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		os.Remove(path)
+	}
+}
+
+// addresses lists the URLs at which a listener can be reached: one on all
+// interfaces at each address of this machine.
+func addresses(a net.Addr) []string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return []string{a.Network() + ":" + a.String()}
+	}
+	if !tcp.IP.IsUnspecified() {
+		return []string{"http://" + tcp.String() + "/"}
+	}
+	port := strconv.Itoa(tcp.Port)
+	urls := []string{"http://localhost:" + port + "/"}
+	interfaces, _ := net.InterfaceAddrs()
+	for _, i := range interfaces {
+		if n, ok := i.(*net.IPNet); ok && reachable(n.IP) {
+			urls = append(urls, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
+		}
+	}
+	return urls
+}
+
+// reachable reports whether others can reach this machine at ip: 169.254.x.x
+// included, which is all that a Zero on a USB cable may have.
+func reachable(ip net.IP) bool {
+	return ip.IsGlobalUnicast() || ip.To4() != nil && ip.IsLinkLocalUnicast()
+}
