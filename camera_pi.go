@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"porthole/v4l2"
 )
 
@@ -24,7 +22,7 @@ import (
 // does: see openRpicam.
 
 func init() {
-	register(piDriver(&pi{sysfs: "/sys", kernel: v4l2.Linux{}, caches: cacheDirs(), smallMemory: hasSmallMemory()}))
+	register(piDriver(&pi{sysfs: "/sys", kernel: v4l2.Linux{}, caches: cacheDirs(), memory: machineMemory()}))
 }
 
 // piDriver returns the driver of the camera at the flat cable of a board. It needs no time to
@@ -36,10 +34,10 @@ func piDriver(p *pi) driver {
 // A pi is a board that may be a Raspberry Pi. Its methods are called by the goroutine
 // that opens cameras.
 type pi struct {
-	sysfs       string // path
-	kernel      v4l2.Kernel
-	caches      []string // directories that keep what the program has answered
-	smallMemory bool     // buffers are scarce
+	sysfs  string // path
+	kernel v4l2.Kernel
+	caches []string // directories that keep what the program has answered
+	memory uint64   // of the board, in bytes; 0: not known
 
 	program *piProgram // that was used last
 
@@ -112,15 +110,6 @@ func firstChip(sensors []string) string {
 		}
 	}
 	return ""
-}
-
-// hasSmallMemory reports whether the board has up to 1 GB. The memory for buffers (CMA) is a
-// part of that by default: 64 MB of a Zero's 512, of which the buffers of a large mode take
-// more than half.
-func hasSmallMemory() bool {
-	var info unix.Sysinfo_t
-	err := unix.Sysinfo(&info)
-	return err == nil && uint64(info.Totalram)*uint64(info.Unit) <= 1<<30
 }
 
 // The firmware encodes MJPG video of up to maxVideo, and single JPEGs of any size, but

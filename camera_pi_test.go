@@ -29,6 +29,11 @@ var aPi = map[string]string{
 // it, if there is one, and runs the script otherwise.
 func newPi(t *testing.T, files map[string]string, program, script string) driver {
 	t.Helper()
+	return piDriver(newBoard(t, files, program, script))
+}
+
+func newBoard(t *testing.T, files map[string]string, program, script string) *pi {
+	t.Helper()
 	sysfs := t.TempDir()
 	for path, content := range files {
 		path = filepath.Join(sysfs, path)
@@ -48,7 +53,7 @@ func newPi(t *testing.T, files map[string]string, program, script string) driver
 			`+script))
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return piDriver(&pi{sysfs: sysfs, kernel: &v4l2test.Board{}, caches: []string{t.TempDir()}})
+	return &pi{sysfs: sysfs, kernel: &v4l2test.Board{}, caches: []string{t.TempDir()}}
 }
 
 // without returns aPi without some of its files.

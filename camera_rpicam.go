@@ -27,6 +27,11 @@ type rpicamCamera struct {
 	remarks  []string   // for the log
 }
 
+// smallMemory is up to where a board gets three buffers of each kind, raw and not, instead of six,
+// in bytes. They are of contiguous memory (CMA), of which a Zero has 64 MB: six raw ones of
+// 4608x2592 would take 90.
+const smallMemory = 1 << 30
+
 // openRpicam returns the camera that a program reads for us. The kernel has found the chip, or
 // that is "".
 func openRpicam(board *pi, program *piProgram, chip string, want settings) (camera, error) {
@@ -66,7 +71,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	if sensor.index > 0 {
 		c.options = append(c.options, []string{"--camera", strconv.Itoa(sensor.index)})
 	}
-	if board.smallMemory { // it has six of each kind by default
+	if board.memory > 0 && board.memory <= smallMemory {
 		c.options = append(c.options, []string{"--buffer-count", "3"})
 	}
 	c.options = append(c.options, arguments(all, values)...)
