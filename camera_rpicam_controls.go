@@ -14,7 +14,7 @@ import (
 // name that V4L2 has for it, or else under its own.
 type piControl struct {
 	v4l2.Control
-	option string // "--brightness"
+	option string // "--brightness", or "--hdr=" for one that takes its word in no other way
 
 	// What the option takes: a word for each item of a menu, with "" for one that takes no
 	// option at all, or the value times mul, divided by div. A switch takes nothing.
@@ -61,7 +61,7 @@ func piControls(s *piSensor) (controls []piControl) {
 		numberControl("Saturation", "--saturation", 0, 400, 100, 1, 100),
 		numberControl("Sharpness", "--sharpness", 0, 1500, 100, 1, 100),
 		menuControl("Denoise", "--denoise", 0, "auto", "off", "cdn_off", "cdn_fast", "cdn_hq"),
-		menuControl("HDR", "--hdr", 0, "off", "auto", "sensor", "single-exp"),
+		menuControl("HDR", "--hdr=", 0, "off", "auto", "sensor", "single-exp"),
 		switchControl("Focus, Automatic Continuous", "--autofocus-mode", 1).taking("manual", "continuous"),
 		numberControl("Focus, Absolute", "--lens-position", 0, 1500, 100, 1, 100).unless(autoFocus, 0),
 		menuControl("Auto Focus, Range", "--autofocus-range", 1, "Auto", "Normal", "Macro").taking("full", "normal", "macro"),
@@ -191,6 +191,8 @@ func arguments(controls []piControl, values map[string]int64) (args [][]string) 
 		case c.auto == "" && value == c.Default && c.Name != autoFocus && c.Name != modeControl:
 		case c.Name == redBalance:
 			args = append(args, []string{c.option, c.number(value) + "," + c.number(values[blueBalance])})
+		case c.words != nil && strings.HasSuffix(c.option, "="):
+			args = append(args, []string{c.option + c.words[value]})
 		case c.words != nil && c.words[value] != "":
 			args = append(args, []string{c.option, c.words[value]})
 		case c.words == nil && c.Type == v4l2.TypeBoolean:

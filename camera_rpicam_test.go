@@ -61,7 +61,7 @@ func TestRpicamArguments(t *testing.T) {
 		{"", "white_balance_auto_preset=auto red_balance=1800", "-o -"},
 		{"", "contrast=150 saturation=0 sharpness=100", "-o - --contrast 1.5 --saturation 0"},
 		{"", "power_line_frequency=60+hz", "-o - --flicker-period 8333us"},
-		{"", "exposure_metering_mode=spot exposure=sport denoise=cdn_off hdr=sensor", "-o - --metering spot --exposure sport --denoise cdn_off --hdr sensor"},
+		{"", "exposure_metering_mode=spot exposure=sport denoise=cdn_off hdr=sensor", "-o - --metering spot --exposure sport --denoise cdn_off --hdr=sensor"},
 		{"imx219", "mode=1x1", `Raspberry Pi camera imx219: mode=1x1: must be one of 0 (automatic: 1640x1232, whole field of view, up to 41 fps), 1 (640x480, 39 % of the width and height, up to 103 fps), `},
 		{"", "brightness=101", "Raspberry Pi camera imx219: brightness=101: must be from -100 to 100 in steps of 1 (default 0)"},
 		{"", "focus_absolute=1", `Raspberry Pi camera imx219: no control "focus_absolute": it has auto_exposure, exposure_time_absolute, analogue_gain, `},
