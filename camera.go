@@ -214,6 +214,13 @@ type notFoundError string
 func (e notFoundError) Error() string        { return string(e) }
 func (e notFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
+// absentError is a notFoundError of a board that has a place for a camera. It says what to do
+// if there is one all the same.
+type absentError string
+
+func (e absentError) Error() string        { return string(e) }
+func (e absentError) Is(target error) bool { return target == fs.ErrNotExist }
+
 const errNoCamera = notFoundError("no camera found: is it plugged in, and its kernel driver loaded?")
 
 // noPictureError is an error of a device that has never given a picture, or has none that

@@ -88,12 +88,15 @@ func (p *pi) open(device string, want settings) (camera, error) {
 		return nil, notFoundError(device + ": no camera of this driver")
 	}
 	sensors := p.sensors()
-	if name != "pi" && (p.unsupported || len(sensors) == 0 || !p.isRaspberry()) {
+	if name != "pi" && !p.isRaspberry() {
 		return nil, notFoundError("no camera found at the flat cable of a Raspberry Pi")
+	}
+	if name != "pi" && (p.unsupported || len(sensors) == 0) {
+		return nil, absentError(noAnswer)
 	}
 	program := findProgram()
 	if program == "" {
-		return nil, notFoundError("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
+		return nil, absentError("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
 	}
 	return openRpicam(p, p.ask(program, sensors), firstChip(sensors), want)
 }

@@ -32,15 +32,17 @@ type rpicamCamera struct {
 // 4608x2592 would take 90.
 const smallMemory = 1 << 30
 
-// openRpicam returns the camera that a program reads for us. The kernel has found the chip, or
-// that is "".
+// openRpicam returns the camera that a program reads for us. The kernel has found the chip first,
+// or that is "".
 func openRpicam(board *pi, program *piProgram, chip string, want settings) (camera, error) {
 	_, which := want.driver()
 	sensor, err := program.choose(which)
 	if err != nil {
 		return nil, err
 	}
-	sensor.name = cmp.Or(sensor.name, chip)
+	if sensor.index == 0 {
+		sensor.name = cmp.Or(sensor.name, chip)
+	}
 	fps := cmp.Or(want.fps, 30)
 	c := &rpicamCamera{board: board, program: program, pipeCamera: pipeCamera{
 		info: cameraInfo{
@@ -56,30 +58,35 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	if err != nil {
 		return nil, &advisedError{c.info.Name + ": " + err.Error(), nil}
 	}
-	c.options = [][]string{
+	c.options = append(c.streamOptions(sensor.index, fps, want.quality), arguments(all, values)...)
+	c.makeArguments()
+	if others := program.sensors(); len(others) > 1 {
+		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
+	}
+	return c, nil
+}
+
+// streamOptions returns the options for pictures of a camera, each with what it takes.
+func (c *rpicamCamera) streamOptions(index int, fps float64, quality int) [][]string {
+	options := [][]string{
 		{"-t", "0"},     // for ever
 		{"-n"},          // without a preview
 		{"--verbose=0"}, // by default it reports every frame
 		{"--codec", "mjpeg"},
-		{"-q", strconv.Itoa(want.quality)},
+		{"-q", strconv.Itoa(quality)},
 		{"--width", strconv.Itoa(c.info.Width)},
 		{"--height", strconv.Itoa(c.info.Height)},
 		{"--framerate", strconv.FormatFloat(fps, 'f', -1, 64)},
 		{"--flush"}, // each frame when it is done
 		{"-o", "-"}, // to standard output
 	}
-	if sensor.index > 0 {
-		c.options = append(c.options, []string{"--camera", strconv.Itoa(sensor.index)})
+	if index > 0 {
+		options = append(options, []string{"--camera", strconv.Itoa(index)})
 	}
-	if board.memory > 0 && board.memory <= smallMemory {
-		c.options = append(c.options, []string{"--buffer-count", "3"})
+	if c.board.memory > 0 && c.board.memory <= smallMemory {
+		options = append(options, []string{"--buffer-count", "3"})
 	}
-	c.options = append(c.options, arguments(all, values)...)
-	c.makeArguments()
-	if others := program.sensors(); len(others) > 1 {
-		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
-	}
-	return c, nil
+	return options
 }
 
 // chooseControls chooses the sensor's mode. It returns all controls, also those that the program
@@ -107,6 +114,10 @@ func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSet
 			all[0].Label += " (" + cutOff + ")" // for the page
 		}
 		c.remarks = append(c.remarks, c.info.Name+": sensor mode "+text)
+	}
+	if longest := 1e4 / fps; values[autoExposure] == 1 && float64(values[exposureTime]) > longest {
+		c.remarks = append(c.remarks, fmt.Sprintf("%s: %s=%d is longer than pictures at %v fps last, which is %d: choose fewer with -fps",
+			c.info.Name, exposureTime, values[exposureTime], fps, int(longest)))
 	}
 	c.controls = c.program.known(all)
 	return all, values, nil
@@ -171,10 +182,12 @@ func (c *rpicamCamera) leaveOut(err error) bool {
 	return true
 }
 
+const noAnswer = "no camera answers at the flat cable: switch the board off and push the cable in at both ends. " +
+	"A camera of another maker needs its dtoverlay in config.txt"
+
 // rpicamCures tell what to do about the errors that the program ends with.
 var rpicamCures = []struct{ complaint, cure string }{
-	{"no cameras available", "no camera answers at the flat cable: switch the board off, and push the cable in at both ends. " +
-		"A camera that is not from Raspberry Pi needs its dtoverlay in config.txt"},
+	{"no cameras available", noAnswer},
 	{"selected camera is not available", "there is no such camera: rpicam-vid --list-cameras lists those that there are"},
 	{"failed to acquire camera", "in use by another program: end it (ps -e | grep -i cam may show it)"},
 	{"failed to allocate", "not enough memory for the camera: try a smaller -size, or another -set mode, or more of it for cameras (CMA) in config.txt"},

@@ -30,6 +30,7 @@ type piControl struct {
 const (
 	modeControl  = "mode"
 	autoExposure = "auto_exposure"
+	exposureTime = "exposure_time_absolute"
 	autoFocus    = "focus_automatic_continuous"
 	whiteBalance = "white_balance_auto_preset"
 	redBalance   = "red_balance"
