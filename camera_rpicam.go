@@ -189,7 +189,7 @@ const noAnswer = "no camera answers at the flat cable: switch the board off and 
 var rpicamCures = []struct{ complaint, cure string }{
 	{"no cameras available", noAnswer},
 	{"selected camera is not available", "there is no such camera: rpicam-vid --list-cameras lists those that there are"},
-	{"failed to acquire camera", "in use by another program: end it (ps -e | grep -i cam may show it)"},
+	{"failed to acquire camera", "in use by another program: end it (pgrep -il cam may show it)"},
 	{"failed to allocate", "not enough memory for the camera: try a smaller -size, or another -set mode, or more of it for cameras (CMA) in config.txt"},
 	{"dmaHeap allocation failure", "not enough memory for the camera: try a smaller -size, or another -set mode, or more of it for cameras (CMA) in config.txt"},
 	{"legacy camera stack", "the system is set up for the legacy camera stack: take start_x=1 out of config.txt, add camera_auto_detect=1, and reboot"},
