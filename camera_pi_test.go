@@ -70,6 +70,9 @@ func without(pattern string) map[string]string {
 func TestPiFound(t *testing.T) {
 	pc := without("model")
 	pc["firmware/devicetree/base/model"] = "Orange Pi Zero\x00"
+	lens := without("v4l-subdev0")
+	lens["class/video4linux/v4l-subdev0/name"] = "dw9807 10-000c\n"
+	lens["class/video4linux/v4l-subdev1/name"] = "imx708 10-001a\n"
 	strange := without("v4l-subdev0")
 	strange["class/video4linux/v4l-subdev0/name"] = "im\x1b[2Jx219 10-0010\n"
 	for _, test := range []struct {
@@ -82,6 +85,7 @@ func TestPiFound(t *testing.T) {
 		{"a Pi Zero", "auto", aPi, "rpicam-vid", "Raspberry Pi camera imx219"},
 		{"an older system", "auto", aPi, "libcamera-vid", "Raspberry Pi camera imx219"},
 		{"a sensor with control characters", "auto", strange, "rpicam-vid", "Raspberry Pi camera im[2Jx219"},
+		{"a lens in front of the sensor", "auto", lens, "rpicam-vid", "Raspberry Pi camera imx708"},
 		{"no sensor", "auto", without("v4l-subdev0"), "rpicam-vid", noAnswer},
 		{"no sensor, asked for", "pi", without("v4l-subdev0"), "rpicam-vid", "Raspberry Pi camera"},
 		{"no program", "auto", aPi, "", "the camera at the flat cable needs rpicam-vid: sudo apt install rpicam-apps"},
@@ -178,6 +182,14 @@ func TestPiRefused(t *testing.T) {
 	if _, err := pi.open("", want); err != nil {
 		t.Errorf("asked for: %v", err)
 	}
+}
+
+// A board without a camera says so, and what to do if there is one.
+func TestPiAbsent(t *testing.T) {
+	h := thisHost
+	h.drivers = withoutDevices(newPi(t, without("v4l-subdev0"), "rpicam-vid", ""))
+	p := beginOn(t, h, "-listen", "127.0.0.1:0")
+	p.logged(t, "no real one was found ("+noAnswer+")")
 }
 
 // The whole program shows the camera, and again after its program died.

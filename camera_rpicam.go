@@ -21,7 +21,7 @@ type rpicamCamera struct {
 	pipeCamera
 	board    *pi
 	program  *piProgram
-	controls []piControl // that the program knows
+	controls []*piControl // that the program knows
 	modes    []sensorMode
 	options  [][]string // the arguments: each option with what it takes
 	remarks  []string   // for the log
@@ -91,13 +91,13 @@ func (c *rpicamCamera) streamOptions(index int, fps float64, quality int) [][]st
 
 // chooseControls chooses the sensor's mode. It returns all controls, also those that the program
 // is too old for, and their values after some were set.
-func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSetting) (all []piControl, values map[string]int64, err error) {
+func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSetting) (all []*piControl, values map[string]int64, err error) {
 	all = piControls(s)
 	mode := -1
 	if len(s.modes) > 0 {
 		c.modes = usefulModes(s.modes)
 		mode = chooseMode(c.modes, c.info.Width, c.info.Height, fps)
-		all = slices.Insert(all, 0, newModeControl(c.modes, mode))
+		all = append([]*piControl{newModeControl(c.modes, mode)}, all...)
 	}
 	assigned, err := assignKnown(v4l2Controls(all), asNumbers(c.modes, set))
 	if err != nil {

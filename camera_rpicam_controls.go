@@ -43,8 +43,8 @@ var lensSensors = []string{"imx708", "imx519", "ov64a40"}
 // piControls lists the controls of a camera. Units are those of V4L2, or of the firmware's driver (bm2835 mmal): 100 us of exposure, thousandths
 // of a colour's gain and of an EV. Others are per cent of what rpicam-vid calls 1.0, and the
 // lens hundredths of a dioptre: 0 is focused at infinity, 100 at 1 m and 1000 at 10 cm.
-func piControls(s *piSensor) (controls []piControl) {
-	all := []piControl{
+func piControls(s *piSensor) (controls []*piControl) {
+	all := []*piControl{
 		menuControl("Auto Exposure", "--shutter", 0, "Auto Mode", "Manual Mode"),
 		numberControl("Exposure Time, Absolute", "--shutter", 1, 10_000, 100, 100, 1).unless(autoExposure, 1),
 		numberControl("Analogue Gain", "--gain", 0, 6400, 0, 1, 100).relabeled("Analogue Gain, 0 for Automatic"),
@@ -81,14 +81,14 @@ func piControls(s *piSensor) (controls []piControl) {
 	return controls
 }
 
-func numberControl(label, option string, lowest, highest, normal, mul, div int64) piControl {
-	return piControl{option: option, mul: mul, div: div, Control: v4l2.Control{
+func numberControl(label, option string, lowest, highest, normal, mul, div int64) *piControl {
+	return &piControl{option: option, mul: mul, div: div, Control: v4l2.Control{
 		Type: v4l2.TypeInteger, Label: label, Name: v4l2.ControlName(label),
 		Min: lowest, Max: highest, Default: normal, Step: 1,
 	}}
 }
 
-func switchControl(label, option string, normal int64) piControl {
+func switchControl(label, option string, normal int64) *piControl {
 	c := numberControl(label, option, 0, 1, normal, 0, 0)
 	c.Type = v4l2.TypeBoolean
 	return c
@@ -96,7 +96,7 @@ func switchControl(label, option string, normal int64) piControl {
 
 // menuControl returns a menu with items that go by their places. An item without a name is
 // left out.
-func menuControl(label, option string, normal int64, items ...string) piControl {
+func menuControl(label, option string, normal int64, items ...string) *piControl {
 	c := numberControl(label, option, 0, int64(len(items)-1), normal, 0, 0)
 	c.Type, c.words = v4l2.TypeMenu, items
 	for i, name := range items {
@@ -108,32 +108,32 @@ func menuControl(label, option string, normal int64, items ...string) piControl 
 }
 
 // rotateControl has the two of the firmware's values that rpicam-vid knows.
-func rotateControl() piControl {
+func rotateControl() *piControl {
 	c := numberControl("Rotate", "--rotation", 0, 180, 0, 1, 1)
 	c.Step = 180
 	return c
 }
 
 // taking returns the control with the words that its option takes.
-func (c piControl) taking(words ...string) piControl {
+func (c *piControl) taking(words ...string) *piControl {
 	c.words = words
 	return c
 }
 
 // relabeled returns the control with a label that says more than its name.
-func (c piControl) relabeled(label string) piControl {
+func (c *piControl) relabeled(label string) *piControl {
 	c.Label = label
 	return c
 }
 
 // unless returns the control as one that an automatic mode has, unless that is manual.
-func (c piControl) unless(auto string, manual int64) piControl {
+func (c *piControl) unless(auto string, manual int64) *piControl {
 	c.auto, c.manual = auto, manual
 	return c
 }
 
 // newModeControl returns the menu of a sensor's modes, behind the automatic choice.
-func newModeControl(modes []sensorMode, automatic int) piControl {
+func newModeControl(modes []sensorMode, automatic int) *piControl {
 	texts := describeModes(modes)
 	items, words := []string{"automatic"}, []string{""}
 	if automatic >= 0 {
@@ -164,7 +164,7 @@ func asNumbers(modes []sensorMode, set []controlSetting) []controlSetting {
 
 // piValues returns the values of all controls after some were set. A control that was set
 // without the automatic mode that has it makes that manual.
-func piValues(controls []piControl, set []assignment) map[string]int64 {
+func piValues(controls []*piControl, set []assignment) map[string]int64 {
 	values, asked := map[string]int64{}, map[string]bool{}
 	for _, c := range controls {
 		values[c.Name] = c.Default
@@ -183,7 +183,7 @@ func piValues(controls []piControl, set []assignment) map[string]int64 {
 // arguments returns the options that give the controls these values, each with what it takes.
 // Those that are as they are by default are left out, but for a lens that would stand still
 // and for the sensor's mode.
-func arguments(controls []piControl, values map[string]int64) (args [][]string) {
+func arguments(controls []*piControl, values map[string]int64) (args [][]string) {
 	for _, c := range controls {
 		value := values[c.Name]
 		switch {
@@ -211,16 +211,17 @@ func (c *piControl) number(value int64) string {
 }
 
 // piStates describes the controls and their values.
-func piStates(controls []piControl, values map[string]int64) (states []controlState) {
+func piStates(controls []*piControl, values map[string]int64) (states []controlState) {
 	for _, c := range controls {
-		c.Inactive = c.auto != "" && values[c.auto] != c.manual
-		states = append(states, newControlState(c.Control, values[c.Name]))
+		state := newControlState(c.Control, values[c.Name])
+		state.Inactive = c.auto != "" && values[c.auto] != c.manual
+		states = append(states, state)
 	}
 	return states
 }
 
 // known returns the controls whose options the program knows.
-func (r *piProgram) known(controls []piControl) (known []piControl) {
+func (r *piProgram) known(controls []*piControl) (known []*piControl) {
 	for _, c := range controls {
 		if r.knows(c.option) {
 			known = append(known, c)
@@ -230,7 +231,7 @@ func (r *piProgram) known(controls []piControl) (known []piControl) {
 }
 
 // v4l2Controls returns the controls as those of a V4L2 device.
-func v4l2Controls(controls []piControl) (all []v4l2.Control) {
+func v4l2Controls(controls []*piControl) (all []v4l2.Control) {
 	for _, c := range controls {
 		all = append(all, c.Control)
 	}

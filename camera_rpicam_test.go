@@ -248,6 +248,23 @@ func mustOpen(t *testing.T, p *pi, want settings) *rpicamCamera {
 	return cam.(*rpicamCamera)
 }
 
+// The log says which camera was taken, in which mode, and what cannot be.
+func TestRpicamRemarks(t *testing.T) {
+	p := newSensor(t, "imx219", "")
+	p.writeBeside(t, "list", sensorLists["imx219"]+"1"+strings.TrimPrefix(sensorLists["imx477"], "0"))
+	c := mustOpen(t, p, settings{camera: "pi:1", width: 1280, height: 720, fps: 25, quality: 80, set: parseSettings("exposure_time_absolute=500")})
+	var log []string
+	c.setLog(func(line string) { log = append(log, line) })
+	want := []string{
+		"Raspberry Pi camera imx477: sensor mode 2028x1520, whole field of view, up to 40 fps; 1280x720 cuts off 25 % of the height: 1280x960 shows all",
+		"Raspberry Pi camera imx477: exposure_time_absolute=500 is longer than pictures at 25 fps last, which is 400: choose fewer with -fps",
+		"Raspberry Pi camera imx477: took pi:1 of pi:0 (imx219), pi:1 (imx477); choose with -camera",
+	}
+	if !slices.Equal(log, want) {
+		t.Errorf("got  %q\nwant %q", log, want)
+	}
+}
+
 // What the help text does not have is not even tried.
 func TestRpicamHelp(t *testing.T) {
 	p := newSensor(t, "imx708", "")

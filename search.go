@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -343,18 +342,18 @@ func (sv *supervisor) revert(err error) bool {
 
 // difference says what s asks for and other settings do not.
 func (s settings) difference(other settings) string {
-	var parts []string
+	var text string
 	for _, one := range s.set {
 		if !slices.Contains(other.set, one) {
-			parts = append(parts, one.String())
+			text += ", " + one.String()
 		}
 	}
-	if len(parts) == 0 || s.width != other.width || s.height != other.height || s.fps != other.fps {
-		size := fmt.Sprintf("%dx%d", s.width, s.height)
+	if text == "" || s.width != other.width || s.height != other.height || s.fps != other.fps {
+		size := fmt.Sprintf(", %dx%d", s.width, s.height)
 		if s.fps != other.fps {
 			size += fmt.Sprintf(" at %v fps", s.fps)
 		}
-		parts = slices.Insert(parts, 0, size)
+		text = size + text
 	}
-	return strings.Join(parts, ", ")
+	return text[2:]
 }
