@@ -24,14 +24,24 @@ var aPi = map[string]string{
 	"class/video4linux/v4l-subdev10/name": "csi2\n",
 }
 
-// newPi returns the driver for a board with these files in sysfs and no video nodes. Unless
-// program is "", a program of that name is on PATH. It lists what is in the file "list" beside
-// it, if there is one, and runs the script otherwise.
-func newPi(t *testing.T, files map[string]string, program, script string) driver {
-	t.Helper()
-	return piDriver(newBoard(t, files, program, script))
+// answered makes a board know what the program has answered: this list.
+func (p *pi) answered(list string) {
+	if path := findProgram(); path != "" {
+		p.program = &piProgram{Key: programKey(path, p.sensors()), Sensors: list, path: path}
+	}
 }
 
+// newPi returns the driver for a board with these files in sysfs and no video nodes. Unless
+// program is "", a program of that name is on PATH, which runs the script.
+func newPi(t *testing.T, files map[string]string, program, script string) driver {
+	t.Helper()
+	p := newBoard(t, files, program, script)
+	p.answered("")
+	return piDriver(p)
+}
+
+// newBoard returns such a board, whose program lists what is in the files "list" and "help" beside
+// it.
 func newBoard(t *testing.T, files map[string]string, program, script string) *pi {
 	t.Helper()
 	sysfs := t.TempDir()

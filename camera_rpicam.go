@@ -23,6 +23,7 @@ type rpicamCamera struct {
 	program  *piProgram
 	controls []*piControl // that the program knows
 	modes    []sensorMode
+	fps      float64    // that it is asked for
 	options  [][]string // the arguments: each option with what it takes
 	remarks  []string   // for the log
 }
@@ -43,8 +44,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	if sensor.index == 0 {
 		sensor.name = cmp.Or(sensor.name, chip)
 	}
-	fps := cmp.Or(want.fps, 30)
-	c := &rpicamCamera{board: board, program: program, pipeCamera: pipeCamera{
+	c := &rpicamCamera{board: board, program: program, fps: cmp.Or(want.fps, 30), pipeCamera: pipeCamera{
 		info: cameraInfo{
 			Name:   strings.TrimSpace("Raspberry Pi camera " + sensor.name),
 			Driver: filepath.Base(program.path),
@@ -52,13 +52,13 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 			Width:  want.width &^ 1, // its pictures are YUV420
 			Height: want.height &^ 1,
 		},
-		stall: stallAfter(interval(fps)),
 	}}
-	all, values, err := c.chooseControls(&sensor, fps, want.set)
+	all, values, err := c.chooseControls(&sensor, want.set)
 	if err != nil {
 		return nil, &advisedError{c.info.Name + ": " + err.Error(), nil}
 	}
-	c.options = append(c.streamOptions(sensor.index, fps, want.quality), arguments(all, values)...)
+	c.stall = stallAfter(interval(c.fps))
+	c.options = append(c.streamOptions(sensor.index, want.quality), arguments(all, values)...)
 	c.makeArguments()
 	if others := program.sensors(); len(others) > 1 {
 		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
@@ -67,7 +67,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 }
 
 // streamOptions returns the options for pictures of a camera, each with what it takes.
-func (c *rpicamCamera) streamOptions(index int, fps float64, quality int) [][]string {
+func (c *rpicamCamera) streamOptions(index, quality int) [][]string {
 	options := [][]string{
 		{"-t", "0"},     // for ever
 		{"-n"},          // without a preview
@@ -76,7 +76,7 @@ func (c *rpicamCamera) streamOptions(index int, fps float64, quality int) [][]st
 		{"-q", strconv.Itoa(quality)},
 		{"--width", strconv.Itoa(c.info.Width)},
 		{"--height", strconv.Itoa(c.info.Height)},
-		{"--framerate", strconv.FormatFloat(fps, 'f', -1, 64)},
+		{"--framerate", strconv.FormatFloat(c.fps, 'f', -1, 64)},
 		{"--flush"}, // each frame when it is done
 		{"-o", "-"}, // to standard output
 	}
@@ -91,12 +91,12 @@ func (c *rpicamCamera) streamOptions(index int, fps float64, quality int) [][]st
 
 // chooseControls chooses the sensor's mode. It returns all controls, also those that the program
 // is too old for, and their values after some were set.
-func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSetting) (all []*piControl, values map[string]int64, err error) {
+func (c *rpicamCamera) chooseControls(s *piSensor, set []controlSetting) (all []*piControl, values map[string]int64, err error) {
 	all = piControls(s)
 	mode := -1
 	if len(s.modes) > 0 {
 		c.modes = usefulModes(s.modes)
-		mode = chooseMode(c.modes, c.info.Width, c.info.Height, fps)
+		mode = chooseMode(c.modes, c.info.Width, c.info.Height, c.fps)
 		all = append([]*piControl{newModeControl(c.modes, mode)}, all...)
 	}
 	assigned, err := assignKnown(v4l2Controls(all), asNumbers(c.modes, set))
@@ -108,19 +108,29 @@ func (c *rpicamCamera) chooseControls(s *piSensor, fps float64, set []controlSet
 		mode = int(n - 1)
 	}
 	if mode >= 0 {
-		text := describeModes(c.modes)[mode]
-		if cutOff := c.modes[mode].cutOff(c.info.Width, c.info.Height); cutOff != "" {
-			text += "; " + cutOff
-			all[0].Label += " (" + cutOff + ")" // for the page
-		}
-		c.remarks = append(c.remarks, c.info.Name+": sensor mode "+text)
+		all[0].Label += c.useMode(c.modes[mode], describeModes(c.modes)[mode])
 	}
-	if longest := 1e4 / fps; values[autoExposure] == 1 && float64(values[exposureTime]) > longest {
+	if longest := 1e4 / c.fps; values[autoExposure] == 1 && float64(values[exposureTime]) > longest {
 		c.remarks = append(c.remarks, fmt.Sprintf("%s: %s=%d is longer than pictures at %v fps last, which is %d: choose fewer with -fps",
-			c.info.Name, exposureTime, values[exposureTime], fps, int(longest)))
+			c.info.Name, exposureTime, values[exposureTime], c.fps, int(longest)))
 	}
 	c.controls = c.program.known(all)
 	return all, values, nil
+}
+
+// useMode asks for no more frames than a mode gives, or rpicam-vid would take a faster mode that
+// sees less. It returns what the page should say of the mode.
+func (c *rpicamCamera) useMode(m sensorMode, text string) (remark string) {
+	if cutOff := m.cutOff(c.info.Width, c.info.Height); cutOff != "" {
+		text += "; " + cutOff
+		remark = " (" + cutOff + ")"
+	}
+	if m.fps > 0 && c.fps > m.fps {
+		text += fmt.Sprintf("; %v fps are too many for it", c.fps)
+		c.fps = m.fps
+	}
+	c.remarks = append(c.remarks, c.info.Name+": sensor mode "+text)
+	return remark
 }
 
 // makeArguments puts the options on the program's command line, and leaves out those that

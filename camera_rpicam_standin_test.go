@@ -75,23 +75,25 @@ func TestRpicamView(t *testing.T) {
 	for _, test := range []struct {
 		camera, sensor string
 		width, height  int
+		fps            float64
 		set            string
 		want           card.Window
 	}{
-		{"pi", "imx219", 640, 480, "", card.Whole},
-		{"pi", "ov5647", 640, 480, "", card.Whole},
-		{"pi", "imx477", 640, 480, "", card.Whole},
-		{"pi", "imx708", 640, 360, "", card.Whole},
-		{"pi", "imx708", 640, 480, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}},
-		{"pi", "imx219", 640, 480, "mode=640x480", card.Window{Left: 0.305, Top: 0.305, Right: 0.695, Bottom: 0.695}},
-		{"pi", "imx219", 640, 480, "rotate=180", card.Window{Left: 1, Top: 1, Right: 0, Bottom: 0}},
-		{"pi", "imx219", 640, 480, "horizontal_flip=on", card.Window{Left: 1, Top: 0, Right: 0, Bottom: 1}},
-		{"pi:1", "imx219,imx708", 640, 480, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}},
-		{"pi:imx219", "imx708,imx219", 640, 480, "", card.Whole},
+		{"pi", "imx219", 640, 480, 0, "", card.Whole},
+		{"pi", "ov5647", 640, 480, 0, "", card.Whole},
+		{"pi", "imx477", 640, 480, 0, "", card.Whole},
+		{"pi", "imx708", 640, 360, 0, "", card.Whole},
+		{"pi", "imx708", 640, 480, 0, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}},
+		{"pi", "imx219", 640, 480, 0, "mode=640x480", card.Window{Left: 0.305, Top: 0.305, Right: 0.695, Bottom: 0.695}},
+		{"pi", "imx219", 640, 480, 0, "rotate=180", card.Window{Left: 1, Top: 1, Right: 0, Bottom: 0}},
+		{"pi", "imx219", 640, 480, 0, "horizontal_flip=on", card.Window{Left: 1, Top: 0, Right: 0, Bottom: 1}},
+		{"pi", "imx219", 640, 480, 90, "", card.Whole}, // faster than any mode that sees everything
+		{"pi:1", "imx219,imx708", 640, 480, 0, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}},
+		{"pi:imx219", "imx708,imx219", 640, 480, 0, "", card.Whole},
 	} {
 		t.Run(test.camera+" "+test.sensor+" "+test.set, func(t *testing.T) {
 			p := realistic(t, "rpicam-vid", test.sensor)
-			c := mustOpen(t, p, settings{camera: test.camera, width: test.width, height: test.height, quality: 80, set: parseSettings(test.set)})
+			c := mustOpen(t, p, settings{camera: test.camera, width: test.width, height: test.height, fps: test.fps, quality: 80, set: parseSettings(test.set)})
 			defer c.Close()
 			picture, _, err := c.Capture(t.Context(), nil)
 			if err != nil {
@@ -106,7 +108,7 @@ func TestRpicamView(t *testing.T) {
 
 // All versions show the whole picture, with all that they know of what was asked.
 func TestRpicamVersions(t *testing.T) {
-	versions := []string{"0.0", "1.0.0", "1.1.0", "1.2.1", "1.3.0", "1.5.3", "1.9.0", "1.12.0"}
+	versions := []string{"0.0", "1.0.0", "1.1.0", "1.3.0", "1.12.0"}
 	for i, version := range versions {
 		t.Run(version, func(t *testing.T) {
 			name := "rpicam-vid"

@@ -11,11 +11,20 @@ import (
 	"time"
 )
 
-// newSensor returns a board with a sensor that rpicam-vid lists.
+// newSensor returns a board with a sensor that rpicam-vid has listed.
 func newSensor(t *testing.T, sensor, script string) *pi {
 	t.Helper()
 	p := newBoard(t, aPi, "rpicam-vid", script)
-	p.writeBeside(t, "list", sensorLists[sensor])
+	p.answered(sensorLists[sensor])
+	return p
+}
+
+// newUnasked returns a board with a program that was not asked yet what it has.
+func newUnasked(t *testing.T, list, help string) *pi {
+	t.Helper()
+	p := newBoard(t, aPi, "rpicam-vid", "")
+	p.writeBeside(t, "list", list)
+	p.writeBeside(t, "help", help)
 	return p
 }
 
@@ -44,6 +53,7 @@ func TestRpicamArguments(t *testing.T) {
 		{"imx219", "", "-o - --mode 1640:1232:10:P"},
 		{"imx219", "mode=640x480", "-o - --mode 640:480:10:P"},
 		{"imx219", "mode=3", "-o - --mode 1640:1232:8:U"},
+		{"imx219", "mode=3280x2464", "--framerate 21.19 --flush -o - --mode 3280:2464:10:P"},
 		{"imx219", "mode=640x480 mode=auto", "-o - --mode 1640:1232:10:P"},
 		{"", "brightness=-50", "-o - --brightness -0.5"},
 		{"imx708", "", "-o - --mode 2304:1296:10:P --autofocus-mode continuous"},
@@ -146,7 +156,7 @@ func TestRpicamChoices(t *testing.T) {
 // The program is asked once for what it has, also if porthole is started again, until the
 // program or the sensors change.
 func TestRpicamAskedOnce(t *testing.T) {
-	p := newSensor(t, "imx219", "")
+	p := newUnasked(t, sensorLists["imx219"], "")
 	program := findProgram()
 	asked := func(p *pi) int {
 		t.Helper()
@@ -185,8 +195,7 @@ func TestRpicamAskedOnce(t *testing.T) {
 // Answers that are no good are not kept.
 func TestRpicamAnswersNotKept(t *testing.T) {
 	for _, list := range []string{"", "No cameras available!\n", sensorLists["imx708 in use"], strings.Repeat("x", 2*maxAnswer)} {
-		p := newSensor(t, "", "")
-		p.writeBeside(t, "list", list)
+		p := newUnasked(t, list, "")
 		if _, err := p.open("", settings{camera: "pi", width: 640, height: 480, quality: 80}); err != nil {
 			t.Error(err)
 		}
@@ -250,8 +259,8 @@ func mustOpen(t *testing.T, p *pi, want settings) *rpicamCamera {
 
 // The log says which camera was taken, in which mode, and what cannot be.
 func TestRpicamRemarks(t *testing.T) {
-	p := newSensor(t, "imx219", "")
-	p.writeBeside(t, "list", sensorLists["imx219"]+"1"+strings.TrimPrefix(sensorLists["imx477"], "0"))
+	p := newSensor(t, "", "")
+	p.answered(sensorLists["imx219"] + "1" + strings.TrimPrefix(sensorLists["imx477"], "0"))
 	c := mustOpen(t, p, settings{camera: "pi:1", width: 1280, height: 720, fps: 25, quality: 80, set: parseSettings("exposure_time_absolute=500")})
 	var log []string
 	c.setLog(func(line string) { log = append(log, line) })
@@ -267,8 +276,7 @@ func TestRpicamRemarks(t *testing.T) {
 
 // What the help text does not have is not even tried.
 func TestRpicamHelp(t *testing.T) {
-	p := newSensor(t, "imx708", "")
-	p.writeBeside(t, "help", `Valid options are:
+	p := newUnasked(t, sensorLists["imx708"], `Valid options are:
   -h [ --help ] [=arg(=1)] (=0)         Print this help message
   -t [ --timeout ] arg (=5000)          Time (in ms) for which program runs
   --codec arg (=h264)
