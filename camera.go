@@ -51,6 +51,11 @@ type choices struct {
 
 	// check reports what is wrong with settings of controls.
 	check func(set []controlSetting) error
+
+	// Restarts says that controls are set when the camera is opened, and not while it runs.
+	// Then states tells how they are after some were set.
+	Restarts bool `json:"controls_restart,omitempty"`
+	states   func(set []controlSetting) []controlState
 }
 
 // A controlState is a control, and what it is set to.
@@ -125,7 +130,7 @@ const maxRate = 240
 
 // settings are what was asked of the camera.
 type settings struct {
-	camera        string  // "auto", a driver's name, or a device: "/dev/video0"
+	camera        string  // "auto", a driver's name, that and one of its cameras: "pi:1", or a device: "/dev/video0"
 	width, height int     // pixels
 	fps           float64 // frames per second; 0: the driver's choice
 	quality       int     // of JPEGs that we encode, 1 to 100
@@ -151,12 +156,23 @@ func (s settings) device() string {
 	return ""
 }
 
+// driver returns the name of the driver that is wanted, or "auto", and which one of its
+// cameras, or "" for the first.
+func (s settings) driver() (name, which string) {
+	if s.device() != "" {
+		return "auto", ""
+	}
+	name, which, _ = strings.Cut(s.camera, ":")
+	return name, which
+}
+
 // A driver finds and opens cameras of a kind. Each camera file registers one; a build that
 // cannot have the camera does not have its file.
 type driver struct {
-	name   string
-	rank   int           // lower goes first
-	settle time.Duration // until the exposure is right after opening
+	name    string
+	several bool          // -camera name:1 means one of several cameras
+	rank    int           // lower goes first
+	settle  time.Duration // until the exposure is right after opening
 
 	// find lists the devices to try, the likeliest first, or says why there are none. If
 	// it is nil, open is called with the device that is wanted.
@@ -197,6 +213,13 @@ type notFoundError string
 
 func (e notFoundError) Error() string        { return string(e) }
 func (e notFoundError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// absentError is a notFoundError of a board that has a place for a camera. It says what to do
+// if there is one all the same.
+type absentError string
+
+func (e absentError) Error() string        { return string(e) }
+func (e absentError) Is(target error) bool { return target == fs.ErrNotExist }
 
 const errNoCamera = notFoundError("no camera found: is it plugged in, and its kernel driver loaded?")
 

@@ -24,9 +24,25 @@ var aPi = map[string]string{
 	"class/video4linux/v4l-subdev10/name": "csi2\n",
 }
 
+// answered makes a board know what the program has answered: this list.
+func (p *pi) answered(list string) {
+	if path := findProgram(); path != "" {
+		p.program = &piProgram{Key: programKey(path, p.sensors()), Sensors: list, path: path}
+	}
+}
+
 // newPi returns the driver for a board with these files in sysfs and no video nodes. Unless
-// program is "", a program of that name is on PATH.
+// program is "", a program of that name is on PATH, which runs the script.
 func newPi(t *testing.T, files map[string]string, program, script string) driver {
+	t.Helper()
+	p := newBoard(t, files, program, script)
+	p.answered("")
+	return piDriver(p)
+}
+
+// newBoard returns such a board, whose program lists what is in the files "list" and "help" beside
+// it.
+func newBoard(t *testing.T, files map[string]string, program, script string) *pi {
 	t.Helper()
 	sysfs := t.TempDir()
 	for path, content := range files {
@@ -40,10 +56,14 @@ func newPi(t *testing.T, files map[string]string, program, script string) driver
 	}
 	dir := t.TempDir()
 	if program != "" {
-		dir = filepath.Dir(standIn(t, program, script))
+		dir = filepath.Dir(standIn(t, program, `case "$*" in
+			--list-cameras) echo asked >>asked; cat list; exit;;
+			--help) cat help; exit;;
+			esac
+			`+script))
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return piDriver(sysfs, &v4l2test.Board{})
+	return &pi{sysfs: sysfs, kernel: &v4l2test.Board{}, caches: []string{t.TempDir()}}
 }
 
 // without returns aPi without some of its files.
@@ -60,6 +80,9 @@ func without(pattern string) map[string]string {
 func TestPiFound(t *testing.T) {
 	pc := without("model")
 	pc["firmware/devicetree/base/model"] = "Orange Pi Zero\x00"
+	lens := without("v4l-subdev0")
+	lens["class/video4linux/v4l-subdev0/name"] = "dw9807 10-000c\n"
+	lens["class/video4linux/v4l-subdev1/name"] = "imx708 10-001a\n"
 	strange := without("v4l-subdev0")
 	strange["class/video4linux/v4l-subdev0/name"] = "im\x1b[2Jx219 10-0010\n"
 	for _, test := range []struct {
@@ -72,7 +95,8 @@ func TestPiFound(t *testing.T) {
 		{"a Pi Zero", "auto", aPi, "rpicam-vid", "Raspberry Pi camera imx219"},
 		{"an older system", "auto", aPi, "libcamera-vid", "Raspberry Pi camera imx219"},
 		{"a sensor with control characters", "auto", strange, "rpicam-vid", "Raspberry Pi camera im[2Jx219"},
-		{"no sensor", "auto", without("v4l-subdev0"), "rpicam-vid", "no camera found at the flat cable of a Raspberry Pi"},
+		{"a lens in front of the sensor", "auto", lens, "rpicam-vid", "Raspberry Pi camera imx708"},
+		{"no sensor", "auto", without("v4l-subdev0"), "rpicam-vid", noAnswer},
 		{"no sensor, asked for", "pi", without("v4l-subdev0"), "rpicam-vid", "Raspberry Pi camera"},
 		{"no program", "auto", aPi, "", "the camera at the flat cable needs rpicam-vid: sudo apt install rpicam-apps"},
 		{"no program, asked for", "pi", aPi, "", "the camera at the flat cable needs rpicam-vid: sudo apt install rpicam-apps"},
@@ -108,7 +132,7 @@ func TestPiArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cam.Close()
-	c := &cam.(*piCamera).pipeCamera
+	c := &cam.(*rpicamCamera).pipeCamera
 	c.wantCapture(t, c.file(t, "b.jpg"))
 	got := c.file(t, "arguments")
 	want := "-t 0 -n --verbose=0 --codec mjpeg -q 60 --width 1280 --height 720 --framerate 10 --flush -o -\n"
@@ -131,8 +155,7 @@ func TestPiTurned(t *testing.T) {
 		{"not", []controlSetting{{"rotate", "0", false}, {"horizontal_flip", "off", false}, {"vertical_flip", "0", false}}, "-o -"},
 		{"upside down", []controlSetting{{"rotate", "180", false}}, "-o - --rotation 180"},
 		{"mirrored", []controlSetting{{"Horizontal Flip", "on", false}, {"vertical_flip", "1", false}}, "-o - --hflip --vflip"},
-		{"on its side", []controlSetting{{"rotate", "90", false}}, "rpicam-vid: -set rotate=90: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
-		{"brighter", []controlSetting{{"brightness", "1", false}}, "rpicam-vid: -set brightness=1: must be rotate=180, horizontal_flip=on or vertical_flip=on"},
+		{"on its side", []controlSetting{{"rotate", "90", false}}, "Raspberry Pi camera imx219: rotate=90: must be from 0 to 180 in steps of 180 (default 0)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cam, err := pi.open("", settings{camera: "auto", width: 640, height: 480, quality: 80, set: test.set})
@@ -142,7 +165,7 @@ func TestPiTurned(t *testing.T) {
 				}
 				return
 			}
-			if got := strings.Join(cam.(*piCamera).argv, " "); !strings.HasSuffix(got, test.want) {
+			if got := strings.Join(cam.(*rpicamCamera).argv, " "); !strings.HasSuffix(got, test.want) {
 				t.Errorf("got %s, want it to end in %s", got, test.want)
 			}
 		})
@@ -158,8 +181,8 @@ func TestPiRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = cam.Capture(t.Context(), nil)
-	if want := "rpicam-vid ended: exit status 255: ERROR: *** no cameras available ***"; err == nil || err.Error() != want {
-		t.Errorf("got error %v, want %s", err, want)
+	if err == nil || !strings.HasPrefix(err.Error(), "Raspberry Pi camera imx219: no camera answers at the flat cable: ") {
+		t.Errorf("got error %v, want one about the flat cable", err)
 	}
 	cam.Close()
 	if _, err := pi.open("", want); !errors.Is(err, fs.ErrNotExist) {
@@ -169,6 +192,14 @@ func TestPiRefused(t *testing.T) {
 	if _, err := pi.open("", want); err != nil {
 		t.Errorf("asked for: %v", err)
 	}
+}
+
+// A board without a camera says so, and what to do if there is one.
+func TestPiAbsent(t *testing.T) {
+	h := thisHost
+	h.drivers = withoutDevices(newPi(t, without("v4l-subdev0"), "rpicam-vid", ""))
+	p := beginOn(t, h, "-listen", "127.0.0.1:0")
+	p.logged(t, "no real one was found ("+noAnswer+")")
 }
 
 // The whole program shows the camera, and again after its program died.

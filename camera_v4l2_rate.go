@@ -72,7 +72,7 @@ func exposureSet(set []controlSetting) time.Duration {
 			units, _ = strconv.Atoi(s.value)
 		}
 	}
-	return exposureTime(int64(units))
+	return exposureDuration(int64(units))
 }
 
 // intervals lists the times between frames of the format and size that are set.
@@ -140,10 +140,10 @@ const maxExposure = 6_000_000
 
 // noteExposure notes the exposure that is set.
 func (c *v4l2Camera) noteExposure(value int64) {
-	c.exposure.Store(int64(exposureTime(value)))
+	c.exposure.Store(int64(exposureDuration(value)))
 }
 
-// exposureTime turns an exposure from units of 100 us.
-func exposureTime(value int64) time.Duration {
+// exposureDuration turns an exposure from units of 100 us.
+func exposureDuration(value int64) time.Duration {
 	return time.Duration(min(max(value, 0), maxExposure)) * 100 * time.Microsecond
 }

@@ -35,7 +35,8 @@
 //
 // The camera is the one at the flat cable of a Raspberry Pi. The firmware makes pictures of
 // it where its driver is loaded ("bm2835 mmal"); elsewhere rpicam-vid does, or
-// libcamera-vid, its older name, if it is installed. Without one it is the first V4L2
+// libcamera-vid, its older name, if it is installed. With several, -camera pi:1 means one by
+// its number and -camera pi:imx477 by its sensor. Without one it is the first V4L2
 // capture device that gives a picture: a USB camera, any other that the kernel has a driver
 // for, or a receiver of HDMI or analog television, which takes the signal that comes in.
 // Porthole passes JPEG on as the camera makes it. It encodes raw pictures (YUYV, UYVY,
@@ -67,11 +68,15 @@
 // control_980900. A value is a number, on or off, an entry of a menu by its number or its
 // name, or the word default. Porthole checks all controls before it sets the first. If one
 // is not there or cannot have its value, the camera is not opened, and the log, the page
-// and /state say what is possible. Controls are set each time the camera is opened. The
-// camera at the flat cable always has rotate=180, horizontal_flip and vertical_flip. With
+// and /state say what is possible. Controls are set each time the camera is opened. With
 // -fps of 10 or more, porthole also tells the camera not to take fewer pictures in the dark
 // (exposure_dynamic_framerate=0, if it has that), and with less, that it may, unless -set says
 // otherwise.
+//
+// The camera that rpicam-vid reads has controls of these names, too. A change restarts the
+// program, while viewers keep the last picture. Its control mode is the mode of the sensor,
+// like 2304x1296: by default the smallest that sees everything, is fast enough and as large
+// as the picture. The log says what is cut off if the picture has another shape.
 //
 // Every viewer gets the newest picture when its connection can take one, and none of the
 // older ones. A slow viewer sees fewer pictures, not late ones. Over a slow WiFi or another
@@ -96,7 +101,8 @@
 //	-listen address
 //		where to listen: host:port, :port or unix:/path (default :5000)
 //	-camera camera
-//		auto, pi (on ARM), v4l2, emulated, or a device like /dev/video0
+//		auto, pi (on ARM), pi:1 or pi:imx477 for one of several, v4l2,
+//		emulated, or a device like /dev/video0
 //		(default $CAMERA, or else auto)
 //	-size WxH
 //		about this size, in pixels; the camera has the last word
@@ -261,9 +267,8 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 
 // check reports a flag that is out of range.
 func (o *options) check(drivers []driver) error {
-	names, devices := cameraNames(drivers)
 	switch {
-	case !slices.Contains(names, o.camera) && (o.device() == "" || !devices):
+	case !o.isCamera(drivers):
 		return fmt.Errorf("-camera %s: must be %s", o.camera, cameraChoice(drivers))
 	case !(o.fps >= 0 && o.fps <= maxRate):
 		return fmt.Errorf("-fps %v: must be from 0 to %d", o.fps, maxRate)
@@ -275,6 +280,14 @@ func (o *options) check(drivers []driver) error {
 		return fmt.Errorf("-max-clients %d: must be at least 1", o.maxClients)
 	}
 	return nil
+}
+
+// isCamera reports whether -camera can be what it is.
+func (o *options) isCamera(drivers []driver) bool {
+	name, which := o.driver()
+	return o.camera == "auto" || slices.ContainsFunc(drivers, func(d driver) bool {
+		return name == d.name && (which == "" || d.several) || o.device() != "" && d.devices != nil
+	})
 }
 
 // parseSize reads a -size.
@@ -359,21 +372,16 @@ func newWebServer(ctx context.Context, handler http.Handler, sockets socketCalls
 	}
 }
 
-// cameraNames lists the names that -camera can be, and tells whether it can be
-// a device, too.
-func cameraNames(drivers []driver) (names []string, devices bool) {
-	names = []string{"auto"}
-	for _, d := range drivers {
-		names = append(names, d.name)
-		devices = devices || d.devices != nil
-	}
-	return names, devices
-}
-
 // cameraChoice says in words what -camera can be.
 func cameraChoice(drivers []driver) string {
-	names, devices := cameraNames(drivers)
-	choice := strings.Join(names, ", ")
+	choice, devices := "auto", false
+	for _, d := range drivers {
+		choice += ", " + d.name
+		if d.several {
+			choice += fmt.Sprintf(", %s:1 or %s:SENSOR for one of several", d.name, d.name)
+		}
+		devices = devices || d.devices != nil
+	}
 	if devices {
 		choice += " or a device like /dev/video0"
 	}

@@ -199,9 +199,25 @@ func TestCameraVariable(t *testing.T) {
 	}
 }
 
+// One of several cameras can be named of drivers that have several.
+func TestCameraOfSeveral(t *testing.T) {
+	drivers := []driver{{name: "pi", several: true, devices: func() []string { return nil }}, {name: "emulated"}}
+	for _, camera := range []string{"pi", "pi:1", "pi:imx477", "/dev/v4l/by-path/usb-0:1.2:1.0-video-index0"} {
+		if _, _, err := parseArgs([]string{"-camera", camera}, drivers); err != nil {
+			t.Error(err)
+		}
+	}
+	const want = "-camera emulated:1: must be auto, pi, pi:1 or pi:SENSOR for one of several, emulated or a device like /dev/video0"
+	if _, _, err := parseArgs([]string{"-camera", "emulated:1"}, drivers); err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
 func TestWrongArgs(t *testing.T) {
 	tests := []struct{ args, message string }{
 		{"-camera nonsense", "-camera nonsense: must be " + cameraChoice(thisHost.drivers)},
+		{"-camera auto:1", "-camera auto:1: must be " + cameraChoice(thisHost.drivers)},
+		{"-camera emulated:1", "-camera emulated:1: must be " + cameraChoice(thisHost.drivers)},
 		{"-fps -1", "-fps -1: must be from 0 to 240"},
 		{"-fps 241", "-fps 241: must be from 0 to 240"},
 		{"-fps NaN", "-fps NaN: must be from 0 to 240"},

@@ -112,10 +112,11 @@ func (sv *supervisor) candidates() (likely, doubtful []candidate, missing error)
 // wants reports whether the wanted camera may be one of d's. The emulated one is only used in
 // place of others, unless it was asked for.
 func (sv *supervisor) wants(d driver) bool {
-	if sv.initial.camera == "auto" || sv.initial.device() != "" {
+	name, _ := sv.initial.driver()
+	if name == "auto" {
 		return d.devices != nil
 	}
-	return sv.initial.camera == d.name
+	return name == d.name
 }
 
 // updateDevices notes which devices there are, and forgets the failures of others.
@@ -160,12 +161,13 @@ func (c candidate) isBeyond(before candidate, reason error) bool {
 // that have no camera, the last says it best, as it supports the most.
 func (sv *supervisor) moreHelpful(a, b error) error {
 	rank := func(err error) int {
+		var absent absentError
 		switch {
 		case err == nil:
 			return 0
 		case !maybeNoCamera(err):
 			return 4
-		case !errors.Is(err, fs.ErrNotExist) && (!sv.hadCamera || sv.initial.device() != ""):
+		case (!errors.Is(err, fs.ErrNotExist) || errors.As(err, &absent)) && (!sv.hadCamera || sv.initial.device() != ""):
 			return 3
 		case errors.Is(err, fs.ErrNotExist):
 			return 2
@@ -323,7 +325,8 @@ func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 
 func (sv *supervisor) logEmulated(cam camera, why error) {
 	line := "camera: " + cam.Info().String() + "; no real one was found"
-	if !errors.Is(why, fs.ErrNotExist) {
+	var absent absentError
+	if !errors.Is(why, fs.ErrNotExist) || errors.As(why, &absent) {
 		line += fmt.Sprintf(" (%v)", why)
 	}
 	sv.logChange(line + ", one that is plugged in takes over")
@@ -337,15 +340,31 @@ func (sv *supervisor) revert(err error) bool {
 	if sv.lastWorking == nil || errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	now := fmt.Sprintf("%dx%d", sv.want.width, sv.want.height)
-	if sv.want.fps != sv.lastWorking.fps {
-		now += fmt.Sprintf(" at %v fps", sv.want.fps)
-	}
-	sv.want.width, sv.want.height = sv.lastWorking.width, sv.lastWorking.height
-	sv.want.fps, sv.want.quality = sv.lastWorking.fps, sv.lastWorking.quality
+	worked := sv.lastWorking
+	now := sv.want.difference(*worked)
+	sv.want.width, sv.want.height = worked.width, worked.height
+	sv.want.fps, sv.want.quality, sv.want.set = worked.fps, worked.quality, worked.set
 	sv.lastWorking = nil
 	sv.generation++
 	sv.refused = fmt.Sprintf("not %s: %v", now, err)
 	sv.log.Printf("%s; back to what worked", sv.refused)
 	return true
+}
+
+// difference says what s asks for and other settings do not.
+func (s settings) difference(other settings) string {
+	var text string
+	for _, one := range s.set {
+		if !slices.Contains(other.set, one) {
+			text += ", " + one.String()
+		}
+	}
+	if text == "" || s.width != other.width || s.height != other.height || s.fps != other.fps {
+		size := fmt.Sprintf(", %dx%d", s.width, s.height)
+		if s.fps != other.fps {
+			size += fmt.Sprintf(" at %v fps", s.fps)
+		}
+		text = size + text
+	}
+	return text[2:]
 }

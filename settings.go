@@ -188,6 +188,9 @@ func (sv *supervisor) settings() settingsState {
 	s.FPS = roundRate(cmp.Or(s.FPS, sv.want.fps, 30))
 	s.Sizes = append([]string{}, s.Sizes...) // [] in JSON, not null
 	s.Rates = append([]float64{}, s.Rates...)
+	if s.states != nil {
+		s.Controls = s.states(sv.want.set)
+	}
 	s.Controls = append([]controlState{}, s.Controls...)
 	return s
 }
@@ -208,7 +211,10 @@ func (sv *supervisor) apply(c settingsChange) error {
 	var reset []controlSetting
 	if c.Reset {
 		last, twin := want.last, want.twin
-		want, reset = sv.initial, sv.defaults()
+		want, reset = sv.initial, nil
+		if !sv.choices.Restarts {
+			reset = sv.defaults()
+		}
 		want.last, want.twin, want.set = last, twin, slices.Concat(reset, sv.initial.set)
 	}
 	if err := c.applyTo(&want, sv.choices); err != nil {
@@ -235,18 +241,19 @@ func (sv *supervisor) apply(c settingsChange) error {
 		}
 	}
 	want.set = withControls(want.set, set)
-	sv.install(want)
+	sv.install(want, sv.choices.Restarts)
 	return nil
 }
 
 // install makes settings the wanted ones. If the camera must be opened again for them, that
 // happens at once.
-func (sv *supervisor) install(want settings) {
+func (sv *supervisor) install(want settings, restarts bool) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	old := sv.want
 	sv.want, sv.refused = want, ""
-	if want.width != old.width || want.height != old.height || want.fps != old.fps || want.quality != old.quality {
+	if want.width != old.width || want.height != old.height || want.fps != old.fps || want.quality != old.quality ||
+		restarts && !slices.Equal(want.set, old.set) {
 		sv.generation++
 		if sv.lastWorking == nil && old.last.Name != "" {
 			sv.lastWorking = &old
