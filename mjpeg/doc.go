@@ -9,6 +9,9 @@
 // in 32-bit arithmetic, which is what an ARMv6 is good at, and on all cores. A Pi Zero
 // takes 18 to 40 ms for a picture of 640x360 (emulated, at quality 80).
 //
+// The driver's memory may be uncached, where each load takes long. A Repairer and an Encoder
+// read a picture there once, by whole words, and work on their copies.
+//
 // Some programs write JPEGs one behind the other to a pipe. A [Splitter] cuts that into
 // pictures.
 //

@@ -30,11 +30,11 @@ type rawPicture struct {
 func newRawPicture(format string, width, height int, sample func(x, y, n int) uint8) rawPicture {
 	stride := mjpegtest.Stride(format, width) + 6
 	r := rawPicture{format, width, height, stride, make([]byte, mjpegtest.Length(format, stride, height))}
-	planes, _ := planesOf(format, width, height, stride)
-	for n, p := range planes {
-		for y := range p.height {
-			for x := range p.width {
-				r.data[p.offset+y*p.stride+x*p.step] = sample(x, y, n)
+	planes, components := findPixelFormat(format).layout(width, height, stride)
+	for n, s := range components {
+		for y := range s.height {
+			for x := range s.width {
+				r.data[planes[s.plane].offset+s.offset+y*s.stride+x*s.step] = sample(x, y, n)
 			}
 		}
 	}
@@ -43,16 +43,16 @@ func newRawPicture(format string, width, height int, sample func(x, y, n int) ui
 
 // image returns the picture the way image/jpeg encodes it.
 func (r rawPicture) image() image.Image {
-	planes, _ := planesOf(r.format, r.width, r.height, r.stride)
+	planes, components := findPixelFormat(r.format).layout(r.width, r.height, r.stride)
 	gray := image.NewGray(image.Rect(0, 0, r.width, r.height))
 	color := image.NewYCbCr(gray.Rect, image.YCbCrSubsampleRatio420)
 	samples := [][]uint8{color.Y, color.Cb, color.Cr}
 	if r.format == "GREY" {
 		samples[0] = gray.Pix
 	}
-	for n, p := range planes {
-		for i := range p.width * p.height {
-			samples[n][i] = r.data[p.offset+i/p.width*p.stride+i%p.width*p.step]
+	for n, s := range components {
+		for i := range s.width * s.height {
+			samples[n][i] = r.data[planes[s.plane].offset+s.offset+i/s.width*s.stride+i%s.width*s.step]
 		}
 	}
 	if r.format == "GREY" {
