@@ -16,8 +16,11 @@ import (
 )
 
 // v4l2Formats are the pixel formats that we can use, the best first: JPEG comes from the
-// camera ready to be sent, and all others cost an encoding per picture.
-var v4l2Formats = fourCCs("MJPG", "JPEG", "YUYV", "UYVY", "NV12", "YU12", "GREY")
+// camera ready to be sent, and all others cost an encoding per picture. RGB costs most.
+var v4l2Formats = fourCCs(
+	"MJPG", "JPEG", "YUYV", "UYVY", "NV12", "YU12",
+	"YVYU", "VYUY", "NV21", "YV12", "NV16", "NV61", "RGB3", "BGR3", "RGBP", "GREY",
+)
 
 func fourCCs(letters ...string) (formats []v4l2.FourCC) {
 	for _, l := range letters {

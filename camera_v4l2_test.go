@@ -68,9 +68,11 @@ func TestV4L2Formats(t *testing.T) {
 		{"JPEG before raw", "YUYV MJPG", "", "MJPG"},
 		{"still JPEG", "JPEG GREY", "", "JPEG"},
 		{"best raw", "GREY H264 UYVY", "", "UYVY"},
+		{"HDMI", "RGB3 UYVY", "", "UYVY"},
+		{"RGB before grey", "GREY RGBP", "", "RGBP"},
 		{"driver changes it", "MJPG YUYV", "YUYV", "YUYV"},
-		{"none in common", "H264 Y16 RGB3", "", "no picture format in common: the camera has H264 Y16 RGB3, we know MJPG JPEG YUYV UYVY NV12 YU12 GREY"},
-		{"driver changes all", "MJPG YUYV", "H264", "no picture format in common: the camera has MJPG YUYV, we know MJPG JPEG YUYV UYVY NV12 YU12 GREY"},
+		{"none in common", "H264 Y16 RGB4", "", "no picture format in common: the camera has H264 Y16 RGB4, we know " + join(v4l2Formats)},
+		{"driver changes all", "MJPG YUYV", "H264", "no picture format in common: the camera has MJPG YUYV, we know " + join(v4l2Formats)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -279,6 +281,8 @@ func TestV4L2Raw(t *testing.T) {
 		{"NV12, padded rows", "NV12", 50, 64, 64},
 		{"GREY, odd width", "GREY", 51, 51, 51},
 		{"YU12, odd width", "YU12", 51, 52, 52},
+		{"RGB3, odd width", "RGB3", 51, 153, 153},
+		{"NV16, padded rows", "NV16", 50, 64, 64},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 // RawFormat tells how a raw picture lies in memory.
 type RawFormat struct {
-	PixelFormat   string // the letters of a V4L2 pixel format: YUYV, UYVY, NV12, YU12 or GREY
+	PixelFormat   string // the letters of a V4L2 pixel format, "YUYV": see the package comment
 	Width, Height int    // pixels
 	Stride        int    // bytes from row to row, in planar formats of luminance; 0: rows are not padded
 	LimitedRange  bool   // samples have the range of television, black is 16; if not, that of JPEGs
@@ -23,6 +23,7 @@ type RawFormat struct {
 // them together with restart markers in between.
 type Encoder struct {
 	width, height int // of the JPEGs, pixels
+	format        *pixelFormat
 	length        int // of a raw picture, bytes
 	planes        []plane
 	components    []component
@@ -64,7 +65,7 @@ func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
 	if format == nil {
 		return nil, fmt.Errorf("no encoder for the pixel format %q", f.PixelFormat)
 	}
-	e := &Encoder{width: f.Width, height: f.Height}
+	e := &Encoder{width: f.Width, height: f.Height, format: format}
 	if !format.grey() {
 		e.width &^= 1 // chrominance comes for pairs of pixels
 	}
@@ -97,6 +98,9 @@ func (e *Encoder) setComponents(samples []samples, quality int, limited bool) {
 	lumaRange, chromaRange := fullRange, fullRange
 	if limited {
 		lumaRange, chromaRange = limitedLuma, limitedChroma
+		if e.format.rgb() {
+			chromaRange = limitedRGBChroma
+		}
 	}
 	codes := parseHuffmanTables(huffmanTables)
 	e.components = []component{{
@@ -136,9 +140,9 @@ func (e *Encoder) cutStrips(cores int) (workers int) {
 
 // addWorkers adds what each goroutine needs that encodes strips. The first is the caller's.
 func (e *Encoder) addWorkers(n int) {
-	e.buffer = newRowBuffer(e.planes)
+	e.buffer = newRowBuffer(e.format, e.width, e.planes)
 	for range n - 1 {
-		buffer := newRowBuffer(e.planes)
+		buffer := newRowBuffer(e.format, e.width, e.planes)
 		e.work = append(e.work, func() {
 			e.encodeStrips(buffer)
 			e.working.Done()
@@ -233,7 +237,7 @@ func (e *Encoder) encodeStrip(s *strip, b *rowBuffer) {
 	var quantized coefficients
 	var last [3]int32 // first coefficient of each component
 	for y := s.first; y < s.end; y++ {
-		b.load(e.raw, e.planes, y)
+		e.loadRows(b, y)
 		for x := range e.columns {
 			for i := range e.components {
 				c := &e.components[i]

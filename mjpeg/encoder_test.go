@@ -3,6 +3,7 @@ package mjpeg
 import (
 	"bytes"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"math"
 	"math/rand/v2"
@@ -30,7 +31,15 @@ type rawPicture struct {
 func newRawPicture(format string, width, height int, sample func(x, y, n int) uint8) rawPicture {
 	stride := mjpegtest.Stride(format, width) + 6
 	r := rawPicture{format, width, height, stride, make([]byte, mjpegtest.Length(format, stride, height))}
-	planes, components := findPixelFormat(format).layout(width, height, stride)
+	f := findPixelFormat(format)
+	if f.rgb() {
+		shown := mjpegtest.Scene{Width: width, Height: height, Color: func(x, y int) color.YCbCr {
+			return color.YCbCr{Y: sample(x, y, 0), Cb: sample(x/2, y/2, 1), Cr: sample(x/2, y/2, 2)}
+		}}
+		r.data = shown.Draw(format, stride)
+		return r
+	}
+	planes, components := f.layout(width, height, stride)
 	for n, s := range components {
 		for y := range s.height {
 			for x := range s.width {
@@ -43,22 +52,28 @@ func newRawPicture(format string, width, height int, sample func(x, y, n int) ui
 
 // image returns the picture the way image/jpeg encodes it.
 func (r rawPicture) image() image.Image {
-	planes, components := findPixelFormat(r.format).layout(r.width, r.height, r.stride)
+	f := findPixelFormat(r.format)
+	planes, components := f.layout(r.width, r.height, r.stride)
 	gray := image.NewGray(image.Rect(0, 0, r.width, r.height))
-	color := image.NewYCbCr(gray.Rect, image.YCbCrSubsampleRatio420)
-	samples := [][]uint8{color.Y, color.Cb, color.Cr}
-	if r.format == "GREY" {
+	ycc := image.NewYCbCr(gray.Rect, image.YCbCrSubsampleRatio420)
+	samples := [][]uint8{ycc.Y, ycc.Cb, ycc.Cr}
+	if f.grey() {
 		samples[0] = gray.Pix
 	}
 	for n, s := range components {
 		for i := range s.width * s.height {
-			samples[n][i] = r.data[planes[s.plane].offset+s.offset+i/s.width*s.stride+i%s.width*s.step]
+			x, y := i%s.width, i/s.width
+			if f.rgb() {
+				samples[n][i] = r.sampleOfRGB(f, x, y, n)
+			} else {
+				samples[n][i] = r.data[planes[s.plane].offset+s.offset+y*s.stride+x*s.step]
+			}
 		}
 	}
-	if r.format == "GREY" {
+	if f.grey() {
 		return gray
 	}
-	return color
+	return ycc
 }
 
 func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Encoder {

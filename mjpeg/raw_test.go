@@ -10,12 +10,14 @@ import (
 	"testing"
 )
 
-var rawFormats = []string{"YUYV", "UYVY", "NV12", "YU12", "GREY"}
+var rawFormats = []string{
+	"YUYV", "YVYU", "UYVY", "VYUY", "NV12", "NV21", "NV16", "NV61", "YU12", "YV12", "RGB3", "BGR3", "RGBP", "GREY",
+}
 
 // scene returns a scene with other colours for each shift.
 func scene(width, height, shift int) mjpegtest.Scene {
 	return mjpegtest.Scene{Width: width, Height: height, Color: func(x, y int) color.YCbCr {
-		return color.YCbCr{Y: uint8(40 + 2*x + shift), Cb: uint8(60 + y + shift), Cr: uint8(190 - x - shift)}
+		return color.YCbCr{Y: uint8(90 + x + shift), Cb: uint8(110 + y/2 + shift), Cr: uint8(150 - x/2 - shift)}
 	}}
 }
 

@@ -102,13 +102,17 @@ type PixFormat struct {
 	BytesPerLine int // of the first plane; some drivers leave it 0
 	SizeImage    int // bytes, at most
 
-	// LimitedRange says that luminance goes from 16 to 235 only. If the driver leaves the
-	// range to the colour space, it is so in all but JPEG's
-	// (V4L2_MAP_QUANTIZATION_DEFAULT). GREY is an exception: the kernel says the same of
-	// it, but cameras for infrared and sensors, which have it, use all values. There the
-	// driver must say it.
+	// LimitedRange says that luminance, or red, green and blue, go from 16 to 235 only. If
+	// the driver leaves the range to the colour space, it is so in all but JPEG's, and not
+	// in RGB (V4L2_MAP_QUANTIZATION_DEFAULT). GREY is an exception: the kernel says that it
+	// is limited, but cameras for infrared and sensors, which have it, use all values.
+	// There the driver must say it.
 	LimitedRange bool
 }
+
+// fullRange are formats whose samples have all values unless the driver says otherwise, of
+// those that programs here use.
+var fullRange = []string{"GREY", "RGB3", "BGR3", "RGBP"}
 
 func newPixFormat(raw *uapi.PixFormat) PixFormat {
 	p := PixFormat{
@@ -120,7 +124,7 @@ func newPixFormat(raw *uapi.PixFormat) PixFormat {
 	if raw.Priv == uapi.V4L2_PIX_FMT_PRIV_MAGIC && raw.Quantization != uapi.V4L2_QUANTIZATION_DEFAULT {
 		p.LimitedRange = raw.Quantization == uapi.V4L2_QUANTIZATION_LIM_RANGE
 	} else {
-		p.LimitedRange = raw.Colorspace != uapi.V4L2_COLORSPACE_JPEG && p.PixelFormat.String() != "GREY"
+		p.LimitedRange = raw.Colorspace != uapi.V4L2_COLORSPACE_JPEG && !slices.Contains(fullRange, p.PixelFormat.String())
 	}
 	return p
 }
