@@ -307,6 +307,37 @@ func TestV4L2Raw(t *testing.T) {
 	}
 }
 
+// Pictures of cameras that have the requests for several planes of memory, with one and more
+// of them.
+func TestV4L2Mplane(t *testing.T) {
+	for format, strides := range map[string][]uint32{
+		"YUYV": {136}, "NV12": {64}, "YV12": {64}, "RGB3": {160}, "NM12": {64, 64}, "NM61": {64, 64}, "YM12": {64, 32, 32}, "YM21": {64, 32, 32},
+	} {
+		t.Run(format, func(t *testing.T) {
+			k := v4l2test.NewCamera()
+			k.DeviceCaps = uapi.V4L2_CAP_VIDEO_CAPTURE_MPLANE | uapi.V4L2_CAP_STREAMING
+			k.Formats, k.Strides = []string{format}, strides
+			s := mjpegtest.Scene{Width: 50, Height: 31}
+			k.Grant = func(pix *uapi.PixFormat) { pix.Width, pix.Height = uint32(s.Width), uint32(s.Height) }
+			stride := int(strides[0])
+			planes := mjpegtest.Planes(format, s.Draw(format, stride), stride, s.Height)
+			k.Batches = [][]v4l2test.Picture{
+				{{Data: planes[0], More: planes[1:]}},
+				{{Data: planes[0][:100], More: planes[1:]}},
+			}
+			c := openFake(t, k)
+			picture, err := captureOne(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Check(t, picture)
+			if _, err := captureOne(c); !errors.Is(err, mjpeg.ErrDamaged) {
+				t.Errorf("too short: got error %v, want mjpeg.ErrDamaged", err)
+			}
+		})
+	}
+}
+
 // The time of a picture is the driver's, if the driver's clock is known.
 func TestV4L2Time(t *testing.T) {
 	const age = 30 * time.Millisecond

@@ -11,7 +11,9 @@
 //
 //	YUYV YVYU UYVY VYUY   luminance and chrominance in turn
 //	NV12 NV21 NV16 NV61   in two planes, chrominance with half the rows or all
+//	NM12 NM21 NM16 NM61   the same in two planes of memory
 //	YU12 YV12             in three planes
+//	YM12 YM21             the same in three planes of memory
 //	RGB3 BGR3 RGBP        red, green and blue with 8 bits each, or with 5, 6 and 5
 //	GREY                  luminance only
 //

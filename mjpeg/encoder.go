@@ -12,7 +12,7 @@ import (
 type RawFormat struct {
 	PixelFormat   string // the letters of a V4L2 pixel format, "YUYV": see the package comment
 	Width, Height int    // pixels
-	Stride        int    // bytes from row to row, in planar formats of luminance; 0: rows are not padded
+	Strides       [3]int // bytes from row to row, of each plane of memory; 0: rows are not padded
 	LimitedRange  bool   // samples have the range of television, black is 16; if not, that of JPEGs
 }
 
@@ -24,7 +24,7 @@ type RawFormat struct {
 type Encoder struct {
 	width, height int // of the JPEGs, pixels
 	format        *pixelFormat
-	length        int // of a raw picture, bytes
+	lengths       [3]int // of the planes of memory of a raw picture, bytes
 	planes        []plane
 	components    []component
 	columns, rows int // of MCUs
@@ -32,7 +32,7 @@ type Encoder struct {
 	strips        []strip
 
 	// The picture that is encoded now.
-	raw       []byte
+	raw       [3][]byte    // planes of memory
 	nextStrip atomic.Int32 // that nobody encodes yet
 	buffer    *rowBuffer   // of the caller's goroutine
 	work      []func()     // what other goroutines do
@@ -69,14 +69,14 @@ func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
 	if !format.grey() {
 		e.width &^= 1 // chrominance comes for pairs of pixels
 	}
-	stride := max(f.Stride, f.Width*format.bytes)
-	if !e.isPossible(stride) {
+	strides := format.strides(f.Width, f.Strides)
+	if !e.isPossible(max(strides[0], strides[1], strides[2])) {
 		return nil, errors.New("pictures are of a size that JPEG does not have")
 	}
-	planes, samples := format.layout(e.width, e.height, stride)
+	planes, samples := format.layout(e.width, e.height, strides)
 	e.planes = planes
 	for _, p := range planes {
-		e.length = p.offset + p.height*p.stride
+		e.lengths[p.memory] = p.offset + p.height*p.stride
 	}
 	e.setComponents(samples, quality, f.LimitedRange)
 	e.addWorkers(e.cutStrips(runtime.GOMAXPROCS(0)))
@@ -188,13 +188,17 @@ func appendSegment(b []byte, marker byte, content []byte) []byte {
 	return append(b, content...)
 }
 
-// Append appends a raw picture to dst as a JPEG. It returns dst and ErrDamaged if raw is too
-// short. It must not be called while another call is running.
-func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
-	if len(raw) < e.length {
-		return dst, damageCut
+// Append appends a raw picture to dst as a JPEG. The picture lies in one plane of memory,
+// unless its pixel format has more. Append returns dst and ErrDamaged if a plane is too short.
+// It must not be called while another call is running.
+func (e *Encoder) Append(dst []byte, planes ...[]byte) ([]byte, error) {
+	copy(e.raw[:], planes)
+	defer clear(e.raw[:])
+	for i, length := range e.lengths {
+		if len(e.raw[i]) < length {
+			return dst, damageCut
+		}
 	}
-	e.raw = raw
 	e.strips[0].out = append(dst, e.header...)
 	e.nextStrip.Store(0)
 	e.working.Add(len(e.work))
@@ -203,7 +207,6 @@ func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
 	}
 	e.encodeStrips(e.buffer)
 	e.working.Wait()
-	e.raw = nil
 	dst = e.strips[0].out
 	e.strips[0].out = nil
 	for i := range e.strips[1:] {

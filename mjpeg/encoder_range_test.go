@@ -20,7 +20,7 @@ func expanded(s uint8, component int) uint8 {
 // encodeLimited encodes a picture of limited range, and returns what it must show.
 func encodeLimited(t *testing.T, r rawPicture, quality int) (picture []byte, want [][]uint8) {
 	t.Helper()
-	picture, err := newTestEncoder(t, r, quality, true).Append(nil, r.data)
+	picture, err := newTestEncoder(t, r, quality, true).Append(nil, r.planes()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,21 +39,38 @@ func newRawPicture(format string, width, height int, sample func(x, y, n int) ui
 		r.data = shown.Draw(format, stride)
 		return r
 	}
-	planes, components := f.layout(width, height, stride)
+	start, components := r.layout()
 	for n, s := range components {
 		for y := range s.height {
 			for x := range s.width {
-				r.data[planes[s.plane].offset+s.offset+y*s.stride+x*s.step] = sample(x, y, n)
+				r.data[start[s.plane]+s.offset+y*s.stride+x*s.step] = sample(x, y, n)
 			}
 		}
 	}
 	return r
 }
 
+// planes returns the planes of memory.
+func (r rawPicture) planes() [][]byte {
+	return mjpegtest.Planes(r.format, r.data, r.stride, r.height)
+}
+
+// layout returns where the planes begin in data, and where the components are in them.
+func (r rawPicture) layout() (start [3]int, components []samples) {
+	f := findPixelFormat(r.format)
+	planes, components := f.layout(r.width, r.height, f.strides(r.width, mjpegtest.Strides(r.format, r.stride)))
+	at := 0
+	for i, p := range planes {
+		start[i] = at
+		at += p.stride * p.height
+	}
+	return start, components
+}
+
 // image returns the picture the way image/jpeg encodes it.
 func (r rawPicture) image() image.Image {
 	f := findPixelFormat(r.format)
-	planes, components := f.layout(r.width, r.height, r.stride)
+	start, components := r.layout()
 	gray := image.NewGray(image.Rect(0, 0, r.width, r.height))
 	ycc := image.NewYCbCr(gray.Rect, image.YCbCrSubsampleRatio420)
 	samples := [][]uint8{ycc.Y, ycc.Cb, ycc.Cr}
@@ -66,7 +83,7 @@ func (r rawPicture) image() image.Image {
 			if f.rgb() {
 				samples[n][i] = r.sampleOfRGB(f, x, y, n)
 			} else {
-				samples[n][i] = r.data[planes[s.plane].offset+s.offset+y*s.stride+x*s.step]
+				samples[n][i] = r.data[start[s.plane]+s.offset+y*s.stride+x*s.step]
 			}
 		}
 	}
@@ -78,7 +95,7 @@ func (r rawPicture) image() image.Image {
 
 func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Encoder {
 	t.Helper()
-	e, err := NewEncoder(RawFormat{r.format, r.width, r.height, r.stride, limited}, quality)
+	e, err := NewEncoder(RawFormat{r.format, r.width, r.height, mjpegtest.Strides(r.format, r.stride), limited}, quality)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +106,7 @@ func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Enco
 func (r rawPicture) encode(t testing.TB, quality, cores int) []byte {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-	got, err := newTestEncoder(t, r, quality, false).Append(nil, r.data)
+	got, err := newTestEncoder(t, r, quality, false).Append(nil, r.planes()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +302,8 @@ func TestEncodeAllocs(t *testing.T) {
 			e := newTestEncoder(t, r, 80, false)
 			runtime.GOMAXPROCS(previous)
 			dst := make([]byte, 0, len(r.data))
-			if got := testing.AllocsPerRun(20, func() { e.Append(dst, r.data) }); got != 0 {
+			planes := r.planes()
+			if got := testing.AllocsPerRun(20, func() { e.Append(dst, planes...) }); got != 0 {
 				t.Errorf("%s, %d cores: %v allocations per picture, want none", format, cores, got)
 			}
 		}
@@ -373,12 +391,12 @@ func BenchmarkEncode(b *testing.B) {
 	for _, format := range rawFormats {
 		r := newRawPicture(format, 640, 480, testPictures(b)["page"])
 		b.Run(format, func(b *testing.B) {
-			e := newTestEncoder(b, r, 80, false)
+			e, planes := newTestEncoder(b, r, 80, false), r.planes()
 			dst := make([]byte, 0, len(r.data))
 			b.ReportAllocs()
 			b.SetBytes(int64(len(r.data)))
 			for b.Loop() {
-				e.Append(dst, r.data)
+				e.Append(dst, planes...)
 			}
 		})
 		b.Run(format+" image/jpeg", func(b *testing.B) { // which has no need to unpack

@@ -3,6 +3,7 @@ package mjpeg
 // A plane is a part of a raw picture that has rows of its own: the whole picture in packed
 // formats, luminance or chrominance in planar ones.
 type plane struct {
+	memory         int // the number of the plane of memory that it is in
 	offset, stride int // bytes
 	height         int // rows
 	rows           int // of them that belong to a row of MCUs
@@ -22,6 +23,7 @@ type pixelFormat struct {
 	bytes   int  // of a pixel, in the first plane
 	planes  int  // 0: RGB
 	allRows bool // of chrominance are there, in planes
+	apart   bool // each plane is in a plane of memory of its own
 
 	// Where luminance, blue and red chrominance begin: in packed formats the bytes of two
 	// pixels, with two planes the bytes of the second plane, with three the planes. Grey
@@ -45,10 +47,16 @@ var pixelFormats = []pixelFormat{
 	{name: "NV21", bytes: 1, planes: 2, cb: 1, cr: 0},
 	{name: "NV16", bytes: 1, planes: 2, cb: 0, cr: 1, allRows: true},
 	{name: "NV61", bytes: 1, planes: 2, cb: 1, cr: 0, allRows: true},
+	{name: "NM12", bytes: 1, planes: 2, cb: 0, cr: 1, apart: true},
+	{name: "NM21", bytes: 1, planes: 2, cb: 1, cr: 0, apart: true},
+	{name: "NM16", bytes: 1, planes: 2, cb: 0, cr: 1, apart: true, allRows: true},
+	{name: "NM61", bytes: 1, planes: 2, cb: 1, cr: 0, apart: true, allRows: true},
 
 	// All Y come first, then all Cb and all Cr, or the other way round.
 	{name: "YU12", bytes: 1, planes: 3, cb: 1, cr: 2},
 	{name: "YV12", bytes: 1, planes: 3, cb: 2, cr: 1},
+	{name: "YM12", bytes: 1, planes: 3, cb: 1, cr: 2, apart: true},
+	{name: "YM21", bytes: 1, planes: 3, cb: 2, cr: 1, apart: true},
 
 	{name: "RGB3", bytes: 3, red: 0},
 	{name: "BGR3", bytes: 3, red: 2},
@@ -69,40 +77,69 @@ func (f *pixelFormat) grey() bool { return f.planes == 1 && f.cb == f.cr }
 
 func (f *pixelFormat) rgb() bool { return f.planes == 0 }
 
-// layout returns the planes of a picture whose first plane has rows of stride bytes, and
-// where in them the components are: luminance and, unless the format is grey, blue and red
-// chrominance.
+// strides returns the bytes from row to row of each plane, with those that a driver has told
+// of each plane of memory.
+func (f *pixelFormat) strides(width int, told [3]int) (s [3]int) {
+	s[0] = max(told[0], width*f.bytes)
+	switch {
+	case f.planes == 2 && f.apart:
+		s[1] = max(told[1], width&^1)
+	case f.planes == 3 && f.apart:
+		s[1], s[2] = max(told[1], width/2), max(told[2], width/2)
+	case f.planes == 2:
+		s[1] = s[0]
+	case f.planes == 3:
+		s[1], s[2] = s[0]/2, s[0]/2
+	}
+	return s
+}
+
+// layout returns the planes of a picture, and where in them the components are: luminance
+// and, unless the format is grey, blue and red chrominance.
 //
 // Chrominance is half as wide and high as the picture. Some formats have all its rows, of
 // which this uses every second one. With all rows, JPEGs took a tenth to a fifth more bytes
 // and a fifth more time. With the mean of two rows, they came 0.2 to 2 dB nearer to the
 // picture in colour, for a twentieth more time.
-func (f *pixelFormat) layout(width, height, stride int) ([]plane, []samples) {
+func (f *pixelFormat) layout(width, height int, strides [3]int) ([]plane, []samples) {
 	if f.rgb() {
-		return layoutRGB(width, height, stride)
+		return layoutRGB(width, height, strides[0])
 	}
-	luma := plane{0, stride, height, 16}
-	y := samples{0, f.y, stride, 1, width, height}
+	y := samples{0, f.y, strides[0], 1, width, height}
 	if f.grey() {
-		luma.rows = 8
-		return []plane{luma}, []samples{y}
+		return []plane{{stride: strides[0], height: height, rows: 8}}, []samples{y}
 	}
 	w, h := width/2, (height+1)/2
-	length := stride * height
+	luma := plane{stride: strides[0], height: height, rows: 16}
 	switch f.planes {
 	case 1:
 		y.step = 2
-		return []plane{luma}, []samples{y, {0, f.cb, 2 * stride, 4, w, h}, {0, f.cr, 2 * stride, 4, w, h}}
+		every := 2 * strides[0]
+		return []plane{luma}, []samples{y, {0, f.cb, every, 4, w, h}, {0, f.cr, every, 4, w, h}}
 	case 2:
+		chroma, every := plane{stride: strides[1], height: h, rows: 8}, strides[1]
 		if f.allRows {
-			return []plane{luma, {length, stride, height, 16}}, []samples{y, {1, f.cb, 2 * stride, 2, w, h}, {1, f.cr, 2 * stride, 2, w, h}}
+			chroma.height, chroma.rows, every = height, 16, 2*strides[1]
 		}
-		chroma := plane{length, stride, h, 8}
-		return []plane{luma, chroma}, []samples{y, {1, f.cb, stride, 2, w, h}, {1, f.cr, stride, 2, w, h}}
+		planes := []plane{luma, chroma}
+		f.place(planes)
+		return planes, []samples{y, {1, f.cb, every, 2, w, h}, {1, f.cr, every, 2, w, h}}
 	}
-	half := stride / 2
-	return []plane{luma, {length, half, h, 8}, {length + half*h, half, h, 8}},
-		[]samples{y, {f.cb, 0, half, 1, w, h}, {f.cr, 0, half, 1, w, h}}
+	planes := []plane{luma, {stride: strides[1], height: h, rows: 8}, {stride: strides[2], height: h, rows: 8}}
+	f.place(planes)
+	return planes, []samples{y, {f.cb, 0, strides[f.cb], 1, w, h}, {f.cr, 0, strides[f.cr], 1, w, h}}
+}
+
+// place says where planes begin.
+func (f *pixelFormat) place(planes []plane) {
+	for i := 1; i < len(planes); i++ {
+		before := &planes[i-1]
+		if f.apart {
+			planes[i].memory = i
+		} else {
+			planes[i].offset = before.offset + before.height*before.stride
+		}
+	}
 }
 
 // wordAlignment is what copies from a driver's buffer begin and end at multiples of, bytes.
@@ -142,7 +179,8 @@ func (e *Encoder) loadRows(b *rowBuffer, y int) {
 		first, end := y*p.rows, min((y+1)*p.rows, p.height)
 		from, to := p.offset+first*p.stride, p.offset+end*p.stride
 		aligned := from &^ (wordAlignment - 1)
-		copy(b.copies[i], e.raw[aligned:min((to+wordAlignment-1)&^(wordAlignment-1), len(e.raw))])
+		raw := e.raw[p.memory]
+		copy(b.copies[i], raw[aligned:min((to+wordAlignment-1)&^(wordAlignment-1), len(raw))])
 		b.rows[i] = b.copies[i][from-aligned:]
 	}
 	if e.format.rgb() {

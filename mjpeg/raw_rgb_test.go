@@ -47,7 +47,7 @@ func TestConvertRGB(t *testing.T) {
 			for _, height := range []int{1, 9, 16} {
 				r := newRawPicture(format, 54, height, sample)
 				e := newTestEncoder(t, r, 80, false)
-				e.raw = r.data
+				e.raw[0] = r.data
 				e.loadRows(e.buffer, 0)
 				for n, want := range samplesOf(r.image()) {
 					if _, most := difference(t, e.buffer.rows[n][:len(want)], want); most > 1 {
@@ -68,7 +68,7 @@ func TestEncodeLimitedRGB(t *testing.T) {
 		for i := range raw {
 			raw[i] = byte(math.Round(16 + float64([]uint8{want.R, want.G, want.B}[i%3])*219/255))
 		}
-		e, err := NewEncoder(RawFormat{"RGB3", 16, 16, 0, true}, 100)
+		e, err := NewEncoder(RawFormat{"RGB3", 16, 16, [3]int{}, true}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,8 @@ func (s Scene) at(x, y int) color.YCbCr {
 }
 
 // Draw returns the scene as a raw picture in the V4L2 pixel format with these letters, with
-// rows of stride bytes. The bytes between rows are noise.
+// rows of stride bytes. The bytes between rows are noise. Planes of memory come one behind the
+// other: see Planes.
 func (s Scene) Draw(format string, stride int) []byte {
 	noise := rand.New(rand.NewPCG(1, 2))
 	raw := make([]byte, 2*stride*s.Height+stride+7)
@@ -61,17 +62,17 @@ func (s Scene) drawPixel(raw []byte, format string, stride, x, y int) {
 		put(row+2*x+1, pair, pair+2)
 	case "VYUY":
 		put(row+2*x+1, pair+2, pair)
-	case "NV12":
+	case "NV12", "NM12":
 		put(row+x, inTurn, inTurn+1)
-	case "NV21":
+	case "NV21", "NM21":
 		put(row+x, inTurn+1, inTurn)
-	case "NV16":
+	case "NV16", "NM16":
 		put(row+x, eachRow, eachRow+1)
-	case "NV61":
+	case "NV61", "NM61":
 		put(row+x, eachRow+1, eachRow)
-	case "YU12":
+	case "YU12", "YM12":
 		put(row+x, first, second)
-	case "YV12":
+	case "YV12", "YM21":
 		put(row+x, second, first)
 	case "GREY":
 		raw[row+x] = c.Y
@@ -98,14 +99,39 @@ func Stride(format string, width int) int {
 // Length returns the length of a raw picture with rows of stride bytes, in bytes.
 func Length(format string, stride, height int) int {
 	switch format {
-	case "NV12", "NV21":
+	case "NV12", "NV21", "NM12", "NM21":
 		return stride*height + stride*((height+1)/2)
-	case "NV16", "NV61":
+	case "NV16", "NV61", "NM16", "NM61":
 		return 2 * stride * height
-	case "YU12", "YV12":
+	case "YU12", "YV12", "YM12", "YM21":
 		return stride*height + 2*(stride/2*((height+1)/2))
 	}
 	return stride * height
+}
+
+// Strides returns the lengths of the rows in each plane of memory of a picture whose first
+// plane has rows of stride bytes; 0 if there is no such plane.
+func Strides(format string, stride int) [3]int {
+	switch format {
+	case "NM12", "NM21", "NM16", "NM61":
+		return [3]int{stride, stride}
+	case "YM12", "YM21":
+		return [3]int{stride, stride / 2, stride / 2}
+	}
+	return [3]int{stride}
+}
+
+// Planes cuts a raw picture into its planes of memory.
+func Planes(format string, raw []byte, stride, height int) (planes [][]byte) {
+	strides := Strides(format, stride)
+	if strides[1] == 0 {
+		return [][]byte{raw}
+	}
+	luma, chroma := raw[:stride*height], raw[stride*height:]
+	if strides[2] == 0 {
+		return [][]byte{luma, chroma}
+	}
+	return [][]byte{luma, chroma[:len(chroma)/2], chroma[len(chroma)/2:]}
 }
 
 // Check checks that a JPEG shows the scene.
