@@ -295,9 +295,10 @@ func TestCutStrips(t *testing.T) {
 }
 
 func TestEncodeAllocs(t *testing.T) {
+	page := testPictures(t)["page"]
 	for _, cores := range []int{1, 4} {
 		for _, format := range rawFormats {
-			r := newRawPicture(format, 320, 240, testPictures(t)["page"])
+			r := newRawPicture(format, 320, 240, page)
 			previous := runtime.GOMAXPROCS(cores)
 			e := newTestEncoder(t, r, 80, false)
 			runtime.GOMAXPROCS(previous)
