@@ -7,7 +7,7 @@
 // Other cameras send raw pictures. An [Encoder] makes baseline JPEGs of them, straight from
 // the driver's memory. It works in 32-bit arithmetic, which is what an ARMv6 is good at, and
 // on all cores. A Pi Zero takes 18 to 40 ms for a picture of 640x360 (emulated, at quality
-// 80), and a third more in RGB. These are the V4L2 pixel formats that it knows:
+// 80), and a third to a half more in RGB. These are the V4L2 pixel formats that it knows:
 //
 //	YUYV YVYU UYVY VYUY   luminance and chrominance in turn
 //	NV12 NV21 NV16 NV61   in two planes, chrominance with half the rows or all

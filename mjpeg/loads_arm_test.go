@@ -34,36 +34,39 @@ func TestLoads(t *testing.T) {
 		{"YUYV", "YUYV", 640}, {"NV12", "NV12", 320}, {"NV16", "NV16", 320}, {"YU12", "YU12", 320}, {"YM12", "YM12", 320},
 		{"RGB3", "RGB3", 960}, {"RGBP", "RGBP", 640}, {"GREY", "GREY", 320}, {"odd", "YUYV", 646}, {"padded", "NM12", 384},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := mjpegtest.Scene{Width: 320, Height: 240, Color: func(x, y int) color.YCbCr {
-				return color.YCbCr{Y: uint8(90 + x/4), Cb: uint8(110 + y/8), Cr: uint8(150 - x/8)}
-			}}
-			raw := s.Draw(test.format, test.stride)
-			e, err := NewEncoder(RawFormat{test.format, s.Width, s.Height, mjpegtest.Strides(test.format, test.stride), false}, 80)
-			if err != nil {
-				t.Fatal(err)
-			}
-			copy(memory, raw)
-			picture, err := e.Append(nil, mjpegtest.Planes(test.format, memory[:len(raw)], test.stride, s.Height)...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Check(t, picture)
-			t.Logf("bytes %d", len(raw))
-		})
+		t.Run(test.name, func(t *testing.T) { encodeFrom(t, memory, test.format, test.stride) })
 	}
-	t.Run("JPEG", func(t *testing.T) {
-		sent, err := os.ReadFile("testdata/pictures/ok-baseline.jpg")
-		if err != nil {
-			t.Fatal(err)
-		}
-		picture := memory[:len(sent)+1000] // with zeros behind it
-		clear(picture)
-		copy(picture, sent)
-		var r Repairer
-		if got, err := r.Append(nil, picture); err != nil || string(got) != string(sent) {
-			t.Errorf("got %d bytes, error %v; want %d", len(got), err, len(sent))
-		}
-		t.Logf("bytes %d", len(picture))
-	})
+	t.Run("JPEG", func(t *testing.T) { repairFrom(t, memory) })
+}
+
+func encodeFrom(t *testing.T, memory []byte, format string, stride int) {
+	s := mjpegtest.Scene{Width: 320, Height: 240, Color: func(x, y int) color.YCbCr {
+		return color.YCbCr{Y: uint8(90 + x/4), Cb: uint8(110 + y/8), Cr: uint8(150 - x/8)}
+	}}
+	e, err := NewEncoder(RawFormat{format, s.Width, s.Height, mjpegtest.Strides(format, stride), false}, 80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := memory[:copy(memory, s.Draw(format, stride))]
+	picture, err := e.Append(nil, mjpegtest.Planes(format, raw, stride, s.Height)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Check(t, picture)
+	t.Logf("bytes %d", len(raw))
+}
+
+func repairFrom(t *testing.T, memory []byte) {
+	sent, err := os.ReadFile("testdata/pictures/ok-baseline.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture := memory[:len(sent)+1000] // with zeros behind it
+	clear(picture)
+	copy(picture, sent)
+	var r Repairer
+	if got, err := r.Append(nil, picture); err != nil || string(got) != string(sent) {
+		t.Errorf("got %d bytes, error %v; want %d", len(got), err, len(sent))
+	}
+	t.Logf("bytes %d", len(picture))
 }

@@ -26,12 +26,11 @@ func (e *Encoder) convertRows(b *rowBuffer, height int) {
 // unpack565 makes pixels of three bytes, red first, of those of 16 bits, little endian, of
 // which red has the high 5 and green 6.
 func unpack565(rgb, packed []byte) {
-	for x := range len(rgb) / 3 {
-		p, s := (*[3]byte)(rgb[3*x:]), (*[2]byte)(packed[2*x:])
-		v := uint32(s[0]) | uint32(s[1])<<8
-		p[0] = byte(v>>8&0xf8 | v>>13)
-		p[1] = byte(v>>3&0xfc | v>>9&3)
-		p[2] = byte(v<<3&0xf8 | v>>2&7)
+	for i, at := 0, 0; i+2 < len(rgb); i, at = i+3, at+2 {
+		v := uint32(packed[at]) | uint32(packed[at+1])<<8
+		rgb[i] = byte(v>>8&0xf8 | v>>13)
+		rgb[i+1] = byte(v>>3&0xfc | v>>9&3)
+		rgb[i+2] = byte(v<<3&0xf8 | v>>2&7)
 	}
 }
 

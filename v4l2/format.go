@@ -47,7 +47,7 @@ func (f FourCC) String() string {
 
 // Drivers exist whose lists do not end. These limits are more than a real one has.
 const (
-	maxFormats   = 64
+	maxFormats   = 128
 	maxSizes     = 256
 	maxIntervals = 256
 )

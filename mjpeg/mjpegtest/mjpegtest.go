@@ -52,7 +52,6 @@ func (s Scene) drawPixel(raw []byte, format string, stride, x, y int) {
 	first := s.Height*stride + y/2*(stride/2) + x/2
 	second := first + (s.Height+1)/2*(stride/2)
 	put := func(luma, cb, cr int) { raw[luma], raw[cb], raw[cr] = c.Y, c.Cb, c.Cr }
-	r, g, b := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
 	switch format {
 	case "YUYV":
 		put(row+2*x, pair+1, pair+3)
@@ -76,12 +75,20 @@ func (s Scene) drawPixel(raw []byte, format string, stride, x, y int) {
 		put(row+x, second, first)
 	case "GREY":
 		raw[row+x] = c.Y
+	default:
+		drawRGB(raw[row:], format, x, c)
+	}
+}
+
+func drawRGB(row []byte, format string, x int, c color.YCbCr) {
+	r, g, b := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
+	switch format {
 	case "RGB3":
-		copy(raw[row+3*x:], []byte{r, g, b})
+		copy(row[3*x:], []byte{r, g, b})
 	case "BGR3":
-		copy(raw[row+3*x:], []byte{b, g, r})
+		copy(row[3*x:], []byte{b, g, r})
 	case "RGBP":
-		binary.LittleEndian.PutUint16(raw[row+2*x:], uint16(r>>3)<<11|uint16(g>>2)<<5|uint16(b>>3))
+		binary.LittleEndian.PutUint16(row[2*x:], uint16(r>>3)<<11|uint16(g>>2)<<5|uint16(b>>3))
 	}
 }
 
