@@ -209,8 +209,6 @@ func (c *v4l2Camera) checkCapability(settings) error {
 		return err
 	case !isCamera(caps):
 		return notFoundError("not a camera but another kind of video device")
-	case !caps.Has(v4l2.CapVideoCapture):
-		return noPictureError("its pictures come in several planes (V4L2_CAP_VIDEO_CAPTURE_MPLANE), which porthole cannot take yet")
 	case !caps.Has(v4l2.CapStreaming):
 		return errors.New("this camera cannot stream (V4L2_CAP_STREAMING)")
 	}
@@ -331,7 +329,7 @@ func (c *v4l2Camera) appendPicture(dst []byte, b *v4l2.Buffer) ([]byte, error) {
 		c.repair.Suspect()
 		return dst, errDataLost
 	case c.encoder != nil:
-		return c.encoder.Append(dst, b.Data())
+		return c.encoder.Append(dst, b.Planes()...)
 	}
 	return c.repair.Append(dst, b.Data())
 }

@@ -103,8 +103,6 @@ func TestBoardNextNode(t *testing.T) {
 func TestBoardReasons(t *testing.T) {
 	sensor := deadNode()
 	sensor.Driver, sensor.Formats = "unicam", []string{"pBAA"}
-	planes := deadNode()
-	planes.DeviceCaps = uapi.V4L2_CAP_VIDEO_CAPTURE_MPLANE | uapi.V4L2_CAP_STREAMING
 	bandwidth := failing("STREAMON", unix.ENOSPC)
 	for _, test := range []struct {
 		name   string
@@ -117,7 +115,6 @@ func TestBoardReasons(t *testing.T) {
 		{"a sensor behind", "auto", board{"/dev/video4": deadNode(), "/dev/video9": sensor}, modeLost, "sudo apt install rpicam-apps"},
 		{"in use", "auto", board{"/dev/video0": deadNode(), "/dev/video1": failing("open", unix.EBUSY)}, modeLost, "/dev/video1: in use by another program"},
 		{"bandwidth", "auto", board{"/dev/video0": bandwidth, "/dev/video1": deadNode()}, modeLost, "one camera fewer on this port"},
-		{"several planes", "v4l2", board{"/dev/video0": planes}, modeLost, "/dev/video0: its pictures come in several planes (V4L2_CAP_VIDEO_CAPTURE_MPLANE), which porthole cannot take yet"},
 		{"nothing set up", "v4l2", board{"/dev/video0": failing("STREAMON", unix.EPIPE)}, modeLost, "nothing is connected to this receiver, or its pipeline is not set up (media-ctl): ioctl(VIDIOC_STREAMON): broken pipe"},
 		{"by name", "/dev/video0", board{"/dev/video0": deadNode()}, modeLost, "/dev/video0: no picture for 10s: the camera does not start, or is none"},
 		{"nothing", "auto", board{}, modeLive, ""},

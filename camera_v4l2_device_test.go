@@ -233,9 +233,13 @@ func openAny() (camera, error) {
 func TestV4L2DeviceFormats(t *testing.T) {
 	eachCamera(t, "", func(t *testing.T, path string) {
 		c := openReal(t, path, smallSize)
+		caps, _ := c.device.QueryCap()
 		offered, err := c.device.EnumFormats()
 		if err != nil {
 			t.Error(err)
+		}
+		if caps.Driver == "vivid" && caps.Has(v4l2.CapVideoCaptureMplane) && !slices.Contains(offered, v4l2.MakeFourCC("YM12")) {
+			t.Errorf("got %v, want YM12 among them: it has three planes of memory", offered)
 		}
 		closeReal(t, c)
 		for _, format := range v4l2Formats {

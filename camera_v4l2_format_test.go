@@ -98,6 +98,8 @@ func TestV4L2Range(t *testing.T) {
 		{"full", "YUYV", srgb, full, false, 16, 235},
 		{"infrared", "GREY", srgb, uapi.V4L2_QUANTIZATION_DEFAULT, false, 16, 235},
 		{"grey, limited", "GREY", srgb, limited, false, 0, 255},
+		{"RGB", "RGB3", srgb, uapi.V4L2_QUANTIZATION_DEFAULT, false, 16, 235},
+		{"RGB, limited", "BGR3", srgb, limited, false, 0, 255},
 		{"old kernel", "YUYV", srgb, full, true, 0, 255},
 		{"old kernel, grey", "GREY", srgb, limited, true, 16, 235},
 	}

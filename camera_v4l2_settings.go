@@ -16,8 +16,12 @@ import (
 )
 
 // v4l2Formats are the pixel formats that we can use, the best first: JPEG comes from the
-// camera ready to be sent, and all others cost an encoding per picture.
-var v4l2Formats = fourCCs("MJPG", "JPEG", "YUYV", "UYVY", "NV12", "YU12", "GREY")
+// camera ready to be sent, and all others cost an encoding per picture. RGB costs most.
+var v4l2Formats = fourCCs(
+	"MJPG", "JPEG", "YUYV", "UYVY", "NV12", "NM12", "YU12", "YM12",
+	"YVYU", "VYUY", "NV21", "NM21", "YV12", "YM21", "NV16", "NM16", "NV61", "NM61",
+	"RGB3", "BGR3", "RGBP", "GREY",
+)
 
 func fourCCs(letters ...string) (formats []v4l2.FourCC) {
 	for _, l := range letters {
@@ -165,7 +169,7 @@ func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) (err error) {
 	if c.info.Format != "MJPG" && c.info.Format != "JPEG" {
 		c.encoder, err = mjpeg.NewEncoder(mjpeg.RawFormat{
 			PixelFormat: c.info.Format, Width: pix.Width, Height: pix.Height,
-			Stride: pix.BytesPerLine, LimitedRange: pix.LimitedRange,
+			Strides: [3]int(pix.BytesPerLine[:3]), LimitedRange: pix.LimitedRange,
 		}, want.quality)
 		if err != nil {
 			return fmt.Errorf("the camera's %w", err)

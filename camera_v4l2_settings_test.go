@@ -137,9 +137,9 @@ func TestV4L2Printable(t *testing.T) {
 	}
 
 	f = v4l2test.NewCamera()
-	f.Formats = []string{"Y16\xa0", "\x1b[2J", "YUY\xd6", "RGB3", "Y8"}
+	f.Formats = []string{"Y16\xa0", "\x1b[2J", "YUY\xd6", "RGB4", "Y8"}
 	err := session(f, 0)
-	if err == nil || !strings.Contains(err.Error(), "the camera has Y16 -BE .[2J YUYV-BE RGB3 Y8,") || strings.ContainsFunc(err.Error(), unicode.IsControl) {
+	if err == nil || !strings.Contains(err.Error(), "the camera has Y16 -BE .[2J YUYV-BE RGB4 Y8,") || strings.ContainsFunc(err.Error(), unicode.IsControl) {
 		t.Errorf("got error %q", err)
 	}
 }

@@ -68,9 +68,11 @@ func TestV4L2Formats(t *testing.T) {
 		{"JPEG before raw", "YUYV MJPG", "", "MJPG"},
 		{"still JPEG", "JPEG GREY", "", "JPEG"},
 		{"best raw", "GREY H264 UYVY", "", "UYVY"},
+		{"HDMI", "RGB3 UYVY", "", "UYVY"},
+		{"RGB before grey", "GREY RGBP", "", "RGBP"},
 		{"driver changes it", "MJPG YUYV", "YUYV", "YUYV"},
-		{"none in common", "H264 Y16 RGB3", "", "no picture format in common: the camera has H264 Y16 RGB3, we know MJPG JPEG YUYV UYVY NV12 YU12 GREY"},
-		{"driver changes all", "MJPG YUYV", "H264", "no picture format in common: the camera has MJPG YUYV, we know MJPG JPEG YUYV UYVY NV12 YU12 GREY"},
+		{"none in common", "H264 Y16 RGB4", "", "no picture format in common: the camera has H264 Y16 RGB4, we know " + join(v4l2Formats)},
+		{"driver changes all", "MJPG YUYV", "H264", "no picture format in common: the camera has MJPG YUYV, we know " + join(v4l2Formats)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -279,6 +281,8 @@ func TestV4L2Raw(t *testing.T) {
 		{"NV12, padded rows", "NV12", 50, 64, 64},
 		{"GREY, odd width", "GREY", 51, 51, 51},
 		{"YU12, odd width", "YU12", 51, 52, 52},
+		{"RGB3, odd width", "RGB3", 51, 153, 153},
+		{"NV16, padded rows", "NV16", 50, 64, 64},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -295,6 +299,37 @@ func TestV4L2Raw(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.Width = c.Info().Width
+			s.Check(t, picture)
+			if _, err := captureOne(c); !errors.Is(err, mjpeg.ErrDamaged) {
+				t.Errorf("too short: got error %v, want mjpeg.ErrDamaged", err)
+			}
+		})
+	}
+}
+
+// Pictures of cameras that have the requests for several planes of memory, with one and more
+// of them.
+func TestV4L2Mplane(t *testing.T) {
+	for format, strides := range map[string][]uint32{
+		"YUYV": {136}, "NV12": {64}, "YV12": {64}, "RGB3": {160}, "NM12": {64, 64}, "NM61": {64, 64}, "YM12": {64, 32, 32}, "YM21": {64, 32, 32},
+	} {
+		t.Run(format, func(t *testing.T) {
+			k := v4l2test.NewCamera()
+			k.DeviceCaps = uapi.V4L2_CAP_VIDEO_CAPTURE_MPLANE | uapi.V4L2_CAP_STREAMING
+			k.Formats, k.Strides = []string{format}, strides
+			s := mjpegtest.Scene{Width: 50, Height: 31}
+			k.Grant = func(pix *uapi.PixFormat) { pix.Width, pix.Height = uint32(s.Width), uint32(s.Height) }
+			stride := int(strides[0])
+			planes := mjpegtest.Planes(format, s.Draw(format, stride), stride, s.Height)
+			k.Batches = [][]v4l2test.Picture{
+				{{Data: planes[0], More: planes[1:]}},
+				{{Data: planes[0][:100], More: planes[1:]}},
+			}
+			c := openFake(t, k)
+			picture, err := captureOne(c)
+			if err != nil {
+				t.Fatal(err)
+			}
 			s.Check(t, picture)
 			if _, err := captureOne(c); !errors.Is(err, mjpeg.ErrDamaged) {
 				t.Errorf("too short: got error %v, want mjpeg.ErrDamaged", err)

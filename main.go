@@ -39,8 +39,9 @@
 // its number and -camera pi:imx477 by its sensor. Without one it is the first V4L2
 // capture device that gives a picture: a USB camera, any other that the kernel has a driver
 // for, or a receiver of HDMI or analog television, which takes the signal that comes in.
-// Porthole passes JPEG on as the camera makes it. It encodes raw pictures (YUYV, UYVY,
-// NV12, YU12, GREY), and turns the black and white of television (16 and 235) into those of
+// Porthole passes JPEG on as the camera makes it. It encodes raw pictures (YUYV, YVYU, UYVY,
+// VYUY, NV12, NV21, NV16, NV61, YU12, YV12, the same in several planes of memory, RGB3, BGR3,
+// RGBP and GREY), and turns the black and white of television (16 and 235) into those of
 // JPEGs. Damaged pictures are left out, counted in /state, and logged at most once a minute.
 // Without a camera porthole plays three pictures of its own, until one is plugged in.
 //

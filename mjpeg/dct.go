@@ -91,6 +91,10 @@ var (
 	// chrominance goes from 16 to 240. Samples beyond that become black or white.
 	limitedLuma   = sampleRange{16 + 128*219./255, 255. / 219}
 	limitedChroma = sampleRange{128, 255. / 224}
+
+	// Red, green and blue go from 16 to 235 there, and so does chrominance that is made
+	// of them, around 128.
+	limitedRGBChroma = sampleRange{128, 255. / 219}
 )
 
 // A quantizer divides coefficients by the steps of a quantization table. The same product

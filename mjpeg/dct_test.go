@@ -37,7 +37,7 @@ func TestQuantize(t *testing.T) {
 		sampleRange
 	}{
 		{&lumaSteps, fullRange}, {&chromaSteps, fullRange},
-		{&lumaSteps, limitedLuma}, {&chromaSteps, limitedChroma},
+		{&lumaSteps, limitedLuma}, {&chromaSteps, limitedChroma}, {&chromaSteps, limitedRGBChroma},
 	}
 	for _, test := range tests {
 		for quality := 1; quality <= 100; quality += 3 {

@@ -4,10 +4,21 @@
 // which Motion JPEG takes for granted, and pad the picture behind its end. Some JPEGs are
 // spoiled on their way. A [Repairer] makes a whole JPEG of one, or reports that it is damaged.
 //
-// Other cameras send raw pictures. An [Encoder] makes baseline JPEGs of the V4L2 pixel
-// formats YUYV, UYVY, NV12, YU12 and GREY, straight from the driver's memory. It works
-// in 32-bit arithmetic, which is what an ARMv6 is good at, and on all cores. A Pi Zero
-// takes 18 to 40 ms for a picture of 640x360 (emulated, at quality 80).
+// Other cameras send raw pictures. An [Encoder] makes baseline JPEGs of them, straight from
+// the driver's memory. It works in 32-bit arithmetic, which is what an ARMv6 is good at, and
+// on all cores. A Pi Zero takes 18 to 40 ms for a picture of 640x360 (emulated, at quality
+// 80), and a third to a half more in RGB. These are the V4L2 pixel formats that it knows:
+//
+//	YUYV YVYU UYVY VYUY   luminance and chrominance in turn
+//	NV12 NV21 NV16 NV61   in two planes, chrominance with half the rows or all
+//	NM12 NM21 NM16 NM61   the same in two planes of memory
+//	YU12 YV12             in three planes
+//	YM12 YM21             the same in three planes of memory
+//	RGB3 BGR3 RGBP        red, green and blue with 8 bits each, or with 5, 6 and 5
+//	GREY                  luminance only
+//
+// The driver's memory may be uncached, where each load takes long. A Repairer and an Encoder
+// read a picture there once, by whole words, and work on their copies.
 //
 // Some programs write JPEGs one behind the other to a pipe. A [Splitter] cuts that into
 // pictures.

@@ -10,9 +10,9 @@ import (
 
 // RawFormat tells how a raw picture lies in memory.
 type RawFormat struct {
-	PixelFormat   string // the letters of a V4L2 pixel format: YUYV, UYVY, NV12, YU12 or GREY
+	PixelFormat   string // the letters of a V4L2 pixel format, "YUYV": see the package comment
 	Width, Height int    // pixels
-	Stride        int    // bytes from row to row, in planar formats of luminance; 0: rows are not padded
+	Strides       [3]int // bytes from row to row, of each plane of memory; 0: rows are not padded
 	LimitedRange  bool   // samples have the range of television, black is 16; if not, that of JPEGs
 }
 
@@ -23,23 +23,25 @@ type RawFormat struct {
 // them together with restart markers in between.
 type Encoder struct {
 	width, height int // of the JPEGs, pixels
-	length        int // of a raw picture, bytes
+	format        *pixelFormat
+	lengths       [3]int // of the planes of memory of a raw picture, bytes
+	planes        []plane
 	components    []component
 	columns, rows int // of MCUs
 	header        []byte
 	strips        []strip
 
 	// The picture that is encoded now.
-	raw       []byte
+	raw       [3][]byte    // planes of memory
 	nextStrip atomic.Int32 // that nobody encodes yet
-	workers   int          // goroutines besides the caller's
-	work      func()       // what each of them does
+	buffer    *rowBuffer   // of the caller's goroutine
+	work      []func()     // what other goroutines do
 	working   sync.WaitGroup
 }
 
 // A component of a JPEG is luminance, blue chrominance or red chrominance.
 type component struct {
-	plane
+	samples
 	across, down int // blocks in an MCU
 	table        int // the number of its tables in the header
 	quantizer    *quantizer
@@ -59,29 +61,26 @@ const stripsPerCore = 4
 // as that of libjpeg. It fails if it does not know the format, or if a JPEG cannot have the
 // size.
 func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
-	width, stride := f.Width, f.Width
-	if f.PixelFormat == "YUYV" || f.PixelFormat == "UYVY" {
-		stride *= 2
-	}
-	stride = max(f.Stride, stride)
-	if f.PixelFormat != "GREY" {
-		width &^= 1 // chrominance comes for pairs of pixels
-	}
-	planes, length := planesOf(f.PixelFormat, width, f.Height, stride)
-	if planes == nil {
+	format := findPixelFormat(f.PixelFormat)
+	if format == nil {
 		return nil, fmt.Errorf("no encoder for the pixel format %q", f.PixelFormat)
 	}
-	e := &Encoder{width: width, height: f.Height, length: length}
-	if !e.isPossible(stride) {
+	e := &Encoder{width: f.Width, height: f.Height, format: format}
+	if !format.grey() {
+		e.width &^= 1 // chrominance comes for pairs of pixels
+	}
+	strides := format.strides(f.Width, f.Strides)
+	if !e.isPossible(max(strides[0], strides[1], strides[2])) {
 		return nil, errors.New("pictures are of a size that JPEG does not have")
 	}
-	e.setComponents(planes, quality, f.LimitedRange)
-	e.cutStrips(runtime.GOMAXPROCS(0))
-	e.header = e.appendHeader(nil)
-	e.work = func() {
-		e.encodeStrips()
-		e.working.Done()
+	planes, samples := format.layout(e.width, e.height, strides)
+	e.planes = planes
+	for _, p := range planes {
+		e.lengths[p.memory] = p.offset + p.height*p.stride
 	}
+	e.setComponents(samples, quality, f.LimitedRange)
+	e.addWorkers(e.cutStrips(runtime.GOMAXPROCS(0)))
+	e.header = e.appendHeader(nil)
 	return e, nil
 }
 
@@ -95,24 +94,27 @@ func (e *Encoder) isPossible(stride int) bool {
 	return e.width > 0 && e.width <= most && e.height > 0 && e.height <= most && stride <= 1<<30/e.height
 }
 
-func (e *Encoder) setComponents(planes []plane, quality int, limited bool) {
+func (e *Encoder) setComponents(samples []samples, quality int, limited bool) {
 	lumaRange, chromaRange := fullRange, fullRange
 	if limited {
 		lumaRange, chromaRange = limitedLuma, limitedChroma
+		if e.format.rgb() {
+			chromaRange = limitedRGBChroma
+		}
 	}
 	codes := parseHuffmanTables(huffmanTables)
 	e.components = []component{{
-		plane: planes[0], across: 1, down: 1, table: 0,
+		samples: samples[0], across: 1, down: 1, table: 0,
 		quantizer: newQuantizer(&lumaSteps, quality, lumaRange), dc: &codes[0], ac: &codes[1],
 	}}
 	size := 8
-	if len(planes) > 1 {
+	if len(samples) > 1 {
 		e.components[0].across, e.components[0].down = 2, 2
 		size = 16
 		chroma := newQuantizer(&chromaSteps, quality, chromaRange)
-		for _, p := range planes[1:] {
+		for _, s := range samples[1:] {
 			e.components = append(e.components, component{
-				plane: p, across: 1, down: 1, table: 1,
+				samples: s, across: 1, down: 1, table: 1,
 				quantizer: chroma, dc: &codes[2], ac: &codes[3],
 			})
 		}
@@ -121,9 +123,10 @@ func (e *Encoder) setComponents(planes []plane, quality int, limited bool) {
 	e.rows = (e.height + size - 1) / size
 }
 
-// cutStrips cuts the picture into strips for some cores. All but the last have the same
-// height, and fewer than 1<<16 MCUs: the header has 16 bits for their number.
-func (e *Encoder) cutStrips(cores int) {
+// cutStrips cuts the picture into strips for some cores, and returns how many of these it
+// takes. All strips but the last have the same height, and fewer than 1<<16 MCUs: the header
+// has 16 bits for their number.
+func (e *Encoder) cutStrips(cores int) (workers int) {
 	high := e.rows
 	if cores > 1 {
 		n := stripsPerCore * cores
@@ -132,7 +135,19 @@ func (e *Encoder) cutStrips(cores int) {
 	for y := 0; y < e.rows; y += high {
 		e.strips = append(e.strips, strip{first: y, end: min(y+high, e.rows)})
 	}
-	e.workers = min(cores, len(e.strips)) - 1
+	return min(cores, len(e.strips))
+}
+
+// addWorkers adds what each goroutine needs that encodes strips. The first is the caller's.
+func (e *Encoder) addWorkers(n int) {
+	e.buffer = newRowBuffer(e.format, e.width, e.planes)
+	for range n - 1 {
+		buffer := newRowBuffer(e.format, e.width, e.planes)
+		e.work = append(e.work, func() {
+			e.encodeStrips(buffer)
+			e.working.Done()
+		})
+	}
 }
 
 // appendHeader appends everything that comes before the entropy-coded data (B.2). It is the
@@ -173,22 +188,25 @@ func appendSegment(b []byte, marker byte, content []byte) []byte {
 	return append(b, content...)
 }
 
-// Append appends a raw picture to dst as a JPEG. It returns dst and ErrDamaged if raw is too
-// short. It must not be called while another call is running.
-func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
-	if len(raw) < e.length {
-		return dst, damageCut
+// Append appends a raw picture to dst as a JPEG. The picture lies in one plane of memory,
+// unless its pixel format has more. Append returns dst and ErrDamaged if a plane is too short.
+// It must not be called while another call is running.
+func (e *Encoder) Append(dst []byte, planes ...[]byte) ([]byte, error) {
+	copy(e.raw[:], planes)
+	defer clear(e.raw[:])
+	for i, length := range e.lengths {
+		if len(e.raw[i]) < length {
+			return dst, damageCut
+		}
 	}
-	e.raw = raw
 	e.strips[0].out = append(dst, e.header...)
 	e.nextStrip.Store(0)
-	e.working.Add(e.workers)
-	for range e.workers {
-		go e.work() // a field, because a method value here would be allocated
+	e.working.Add(len(e.work))
+	for _, work := range e.work {
+		go work()
 	}
-	e.encodeStrips()
+	e.encodeStrips(e.buffer)
 	e.working.Wait()
-	e.raw = nil
 	dst = e.strips[0].out
 	e.strips[0].out = nil
 	for i := range e.strips[1:] {
@@ -199,7 +217,7 @@ func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
 }
 
 // encodeStrips encodes strips that nobody else encodes, until there are no more.
-func (e *Encoder) encodeStrips() {
+func (e *Encoder) encodeStrips(b *rowBuffer) {
 	for {
 		i := int(e.nextStrip.Add(1)) - 1
 		if i >= len(e.strips) {
@@ -209,25 +227,27 @@ func (e *Encoder) encodeStrips() {
 		if i > 0 {
 			s.out = s.out[:0]
 		}
-		e.encodeStrip(s)
+		e.encodeStrip(s, b)
 	}
 }
 
 // encodeStrip encodes the MCUs of a strip. Each has the blocks of one component after the
 // other (A.2.3). Its variables are its own, so that no two cores write to the same line of
 // their caches.
-func (e *Encoder) encodeStrip(s *strip) {
+func (e *Encoder) encodeStrip(s *strip, b *rowBuffer) {
 	bits := bitWriter{out: s.out, free: 32}
 	var block [64]int32
 	var quantized coefficients
 	var last [3]int32 // first coefficient of each component
 	for y := s.first; y < s.end; y++ {
+		e.loadRows(b, y)
 		for x := range e.columns {
 			for i := range e.components {
 				c := &e.components[i]
+				rows, height := b.rows[c.plane], c.height-8*y*c.down
 				for row := range c.down {
 					for column := range c.across {
-						c.read(&block, e.raw, 8*(x*c.across+column), 8*(y*c.down+row))
+						c.read(&block, rows, 8*(x*c.across+column), 8*row, height)
 						c.quantizer.quantize(&quantized, &block, transformRows(&block))
 						first := quantized.values[0]
 						quantized.values[0] -= last[i]

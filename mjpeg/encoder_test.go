@@ -3,6 +3,7 @@ package mjpeg
 import (
 	"bytes"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"math"
 	"math/rand/v2"
@@ -30,40 +31,71 @@ type rawPicture struct {
 func newRawPicture(format string, width, height int, sample func(x, y, n int) uint8) rawPicture {
 	stride := mjpegtest.Stride(format, width) + 6
 	r := rawPicture{format, width, height, stride, make([]byte, mjpegtest.Length(format, stride, height))}
-	planes, _ := planesOf(format, width, height, stride)
-	for n, p := range planes {
-		for y := range p.height {
-			for x := range p.width {
-				r.data[p.offset+y*p.stride+x*p.step] = sample(x, y, n)
+	f := findPixelFormat(format)
+	if f.rgb() {
+		shown := mjpegtest.Scene{Width: width, Height: height, Color: func(x, y int) color.YCbCr {
+			return color.YCbCr{Y: sample(x, y, 0), Cb: sample(x/2, y/2, 1), Cr: sample(x/2, y/2, 2)}
+		}}
+		r.data = shown.Draw(format, stride)
+		return r
+	}
+	start, components := r.layout()
+	for n, s := range components {
+		for y := range s.height {
+			for x := range s.width {
+				r.data[start[s.plane]+s.offset+y*s.stride+x*s.step] = sample(x, y, n)
 			}
 		}
 	}
 	return r
 }
 
+// planes returns the planes of memory.
+func (r rawPicture) planes() [][]byte {
+	return mjpegtest.Planes(r.format, r.data, r.stride, r.height)
+}
+
+// layout returns where the planes begin in data, and where the components are in them.
+func (r rawPicture) layout() (start [3]int, components []samples) {
+	f := findPixelFormat(r.format)
+	planes, components := f.layout(r.width, r.height, f.strides(r.width, mjpegtest.Strides(r.format, r.stride)))
+	at := 0
+	for i, p := range planes {
+		start[i] = at
+		at += p.stride * p.height
+	}
+	return start, components
+}
+
 // image returns the picture the way image/jpeg encodes it.
 func (r rawPicture) image() image.Image {
-	planes, _ := planesOf(r.format, r.width, r.height, r.stride)
+	f := findPixelFormat(r.format)
+	start, components := r.layout()
 	gray := image.NewGray(image.Rect(0, 0, r.width, r.height))
-	color := image.NewYCbCr(gray.Rect, image.YCbCrSubsampleRatio420)
-	samples := [][]uint8{color.Y, color.Cb, color.Cr}
-	if r.format == "GREY" {
+	ycc := image.NewYCbCr(gray.Rect, image.YCbCrSubsampleRatio420)
+	samples := [][]uint8{ycc.Y, ycc.Cb, ycc.Cr}
+	if f.grey() {
 		samples[0] = gray.Pix
 	}
-	for n, p := range planes {
-		for i := range p.width * p.height {
-			samples[n][i] = r.data[p.offset+i/p.width*p.stride+i%p.width*p.step]
+	for n, s := range components {
+		for i := range s.width * s.height {
+			x, y := i%s.width, i/s.width
+			if f.rgb() {
+				samples[n][i] = r.sampleOfRGB(f, x, y, n)
+			} else {
+				samples[n][i] = r.data[start[s.plane]+s.offset+y*s.stride+x*s.step]
+			}
 		}
 	}
-	if r.format == "GREY" {
+	if f.grey() {
 		return gray
 	}
-	return color
+	return ycc
 }
 
 func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Encoder {
 	t.Helper()
-	e, err := NewEncoder(RawFormat{r.format, r.width, r.height, r.stride, limited}, quality)
+	e, err := NewEncoder(RawFormat{r.format, r.width, r.height, mjpegtest.Strides(r.format, r.stride), limited}, quality)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +106,7 @@ func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Enco
 func (r rawPicture) encode(t testing.TB, quality, cores int) []byte {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-	got, err := newTestEncoder(t, r, quality, false).Append(nil, r.data)
+	got, err := newTestEncoder(t, r, quality, false).Append(nil, r.planes()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,14 +295,16 @@ func TestCutStrips(t *testing.T) {
 }
 
 func TestEncodeAllocs(t *testing.T) {
+	page := testPictures(t)["page"]
 	for _, cores := range []int{1, 4} {
 		for _, format := range rawFormats {
-			r := newRawPicture(format, 320, 240, testPictures(t)["page"])
+			r := newRawPicture(format, 320, 240, page)
 			previous := runtime.GOMAXPROCS(cores)
 			e := newTestEncoder(t, r, 80, false)
 			runtime.GOMAXPROCS(previous)
 			dst := make([]byte, 0, len(r.data))
-			if got := testing.AllocsPerRun(20, func() { e.Append(dst, r.data) }); got != 0 {
+			planes := r.planes()
+			if got := testing.AllocsPerRun(20, func() { e.Append(dst, planes...) }); got != 0 {
 				t.Errorf("%s, %d cores: %v allocations per picture, want none", format, cores, got)
 			}
 		}
@@ -358,12 +392,12 @@ func BenchmarkEncode(b *testing.B) {
 	for _, format := range rawFormats {
 		r := newRawPicture(format, 640, 480, testPictures(b)["page"])
 		b.Run(format, func(b *testing.B) {
-			e := newTestEncoder(b, r, 80, false)
+			e, planes := newTestEncoder(b, r, 80, false), r.planes()
 			dst := make([]byte, 0, len(r.data))
 			b.ReportAllocs()
 			b.SetBytes(int64(len(r.data)))
 			for b.Loop() {
-				e.Append(dst, r.data)
+				e.Append(dst, planes...)
 			}
 		})
 		b.Run(format+" image/jpeg", func(b *testing.B) { // which has no need to unpack

@@ -1,69 +1,220 @@
 package mjpeg
 
-// A plane tells where a raw picture has the samples of one component: the one in column x
-// and row y is the byte at offset + y*stride + x*step.
+// A plane is a part of a raw picture that has rows of its own: the whole picture in packed
+// formats, luminance or chrominance in planar ones.
 type plane struct {
-	offset, stride, step int
-	width, height        int // samples
+	memory         int // the number of the plane of memory that it is in
+	offset, stride int // bytes
+	height         int // rows
+	rows           int // of them that belong to a row of MCUs
 }
 
-// planesOf returns the planes of pictures in the V4L2 pixel format fourcc, and the length
-// of a picture in bytes. The planes are luminance and, unless the format is grey, blue and
-// red chrominance; there are none if the format is unknown. A row takes stride bytes, in
-// planar formats one of luminance.
+// samples tell where the rows of a plane have the samples of a component: the one in column
+// x and row y is the byte at offset + y*stride + x*step.
+type samples struct {
+	plane                int // its number
+	offset, stride, step int // bytes
+	width, height        int // samples, of the whole picture
+}
+
+// A pixelFormat tells how raw pictures of a V4L2 pixel format lie in memory.
+type pixelFormat struct {
+	name    string
+	bytes   int  // of a pixel, in the first plane
+	planes  int  // 0: RGB
+	allRows bool // of chrominance are there, in planes
+	apart   bool // each plane is in a plane of memory of its own
+
+	// Where luminance, blue and red chrominance begin: in packed formats the bytes of two
+	// pixels, with two planes the bytes of the second plane, with three the planes. Grey
+	// has no chrominance.
+	y, cb, cr int
+
+	red int // its byte in RGB of three bytes
+}
+
+var pixelFormats = []pixelFormat{
+	{name: "GREY", bytes: 1, planes: 1},
+
+	// Two pixels are Y Cb Y Cr, or in another order.
+	{name: "YUYV", bytes: 2, planes: 1, y: 0, cb: 1, cr: 3},
+	{name: "YVYU", bytes: 2, planes: 1, y: 0, cb: 3, cr: 1},
+	{name: "UYVY", bytes: 2, planes: 1, y: 1, cb: 0, cr: 2},
+	{name: "VYUY", bytes: 2, planes: 1, y: 1, cb: 2, cr: 0},
+
+	// All Y come first, then Cb and Cr in turn.
+	{name: "NV12", bytes: 1, planes: 2, cb: 0, cr: 1},
+	{name: "NV21", bytes: 1, planes: 2, cb: 1, cr: 0},
+	{name: "NV16", bytes: 1, planes: 2, cb: 0, cr: 1, allRows: true},
+	{name: "NV61", bytes: 1, planes: 2, cb: 1, cr: 0, allRows: true},
+	{name: "NM12", bytes: 1, planes: 2, cb: 0, cr: 1, apart: true},
+	{name: "NM21", bytes: 1, planes: 2, cb: 1, cr: 0, apart: true},
+	{name: "NM16", bytes: 1, planes: 2, cb: 0, cr: 1, apart: true, allRows: true},
+	{name: "NM61", bytes: 1, planes: 2, cb: 1, cr: 0, apart: true, allRows: true},
+
+	// All Y come first, then all Cb and all Cr, or the other way round.
+	{name: "YU12", bytes: 1, planes: 3, cb: 1, cr: 2},
+	{name: "YV12", bytes: 1, planes: 3, cb: 2, cr: 1},
+	{name: "YM12", bytes: 1, planes: 3, cb: 1, cr: 2, apart: true},
+	{name: "YM21", bytes: 1, planes: 3, cb: 2, cr: 1, apart: true},
+
+	{name: "RGB3", bytes: 3, red: 0},
+	{name: "BGR3", bytes: 3, red: 2},
+	{name: "RGBP", bytes: 2}, // 16 bits, little endian, red in the high ones
+}
+
+// findPixelFormat returns the format with a name, nil if there is none.
+func findPixelFormat(name string) *pixelFormat {
+	for i := range pixelFormats {
+		if pixelFormats[i].name == name {
+			return &pixelFormats[i]
+		}
+	}
+	return nil
+}
+
+func (f *pixelFormat) grey() bool { return f.planes == 1 && f.cb == f.cr }
+
+func (f *pixelFormat) rgb() bool { return f.planes == 0 }
+
+// strides returns the bytes from row to row of each plane, with those that a driver has told
+// of each plane of memory.
+func (f *pixelFormat) strides(width int, told [3]int) (s [3]int) {
+	s[0] = max(told[0], width*f.bytes)
+	switch {
+	case f.planes == 2 && f.apart:
+		s[1] = max(told[1], width&^1)
+	case f.planes == 3 && f.apart:
+		s[1], s[2] = max(told[1], width/2), max(told[2], width/2)
+	case f.planes == 2:
+		s[1] = s[0]
+	case f.planes == 3:
+		s[1], s[2] = s[0]/2, s[0]/2
+	}
+	return s
+}
+
+// layout returns the planes of a picture, and where in them the components are: luminance
+// and, unless the format is grey, blue and red chrominance.
 //
-// Chrominance is half as wide and high as the picture. Packed formats have all its rows, of
+// Chrominance is half as wide and high as the picture. Some formats have all its rows, of
 // which this uses every second one. With all rows, JPEGs took a tenth to a fifth more bytes
 // and a fifth more time. With the mean of two rows, they came 0.2 to 2 dB nearer to the
 // picture in colour, for a twentieth more time.
-func planesOf(fourcc string, width, height, stride int) (planes []plane, length int) {
-	length = stride * height
-	luma := plane{0, stride, 1, width, height}
-	half, w, h := stride/2, width/2, (height+1)/2
-	switch fourcc {
-	case "YUYV": // two pixels are Y Cb Y Cr
-		luma.step = 2
-		return []plane{luma, {1, 2 * stride, 4, w, h}, {3, 2 * stride, 4, w, h}}, length
-	case "UYVY": // or Cb Y Cr Y
-		luma.offset, luma.step = 1, 2
-		return []plane{luma, {0, 2 * stride, 4, w, h}, {2, 2 * stride, 4, w, h}}, length
-	case "NV12": // all Y, then Cb and Cr in turn
-		return []plane{luma, {length, stride, 2, w, h}, {length + 1, stride, 2, w, h}}, length + stride*h
-	case "YU12": // all Y, all Cb, all Cr
-		return []plane{luma, {length, half, 1, w, h}, {length + half*h, half, 1, w, h}}, length + 2*half*h
-	case "GREY":
-		return []plane{luma}, length
+func (f *pixelFormat) layout(width, height int, strides [3]int) ([]plane, []samples) {
+	if f.rgb() {
+		return layoutRGB(width, height, strides[0])
 	}
-	return nil, 0
+	y := samples{0, f.y, strides[0], 1, width, height}
+	if f.grey() {
+		return []plane{{stride: strides[0], height: height, rows: 8}}, []samples{y}
+	}
+	w, h := width/2, (height+1)/2
+	luma := plane{stride: strides[0], height: height, rows: 16}
+	switch f.planes {
+	case 1:
+		y.step = 2
+		every := 2 * strides[0]
+		return []plane{luma}, []samples{y, {0, f.cb, every, 4, w, h}, {0, f.cr, every, 4, w, h}}
+	case 2:
+		chroma, every := plane{stride: strides[1], height: h, rows: 8}, strides[1]
+		if f.allRows {
+			chroma.height, chroma.rows, every = height, 16, 2*strides[1]
+		}
+		planes := []plane{luma, chroma}
+		f.place(planes)
+		return planes, []samples{y, {1, f.cb, every, 2, w, h}, {1, f.cr, every, 2, w, h}}
+	}
+	planes := []plane{luma, {stride: strides[1], height: h, rows: 8}, {stride: strides[2], height: h, rows: 8}}
+	f.place(planes)
+	return planes, []samples{y, {f.cb, 0, strides[f.cb], 1, w, h}, {f.cr, 0, strides[f.cr], 1, w, h}}
 }
 
-// read reads the block of 8x8 samples at column x and row y. Samples outside the plane are
-// those nearest to them.
-func (p *plane) read(block *[64]int32, raw []byte, x, y int) {
-	if x+8 > p.width || y+8 > p.height {
+// place says where planes begin.
+func (f *pixelFormat) place(planes []plane) {
+	for i := 1; i < len(planes); i++ {
+		before := &planes[i-1]
+		if f.apart {
+			planes[i].memory = i
+		} else {
+			planes[i].offset = before.offset + before.height*before.stride
+		}
+	}
+}
+
+// wordAlignment is what copies from a driver's buffer begin and end at multiples of, bytes.
+const wordAlignment = 16
+
+// A rowBuffer has a copy of the rows of a raw picture that a row of MCUs takes.
+//
+// Drivers of the camera interfaces of boards have buffers that no cache holds (videobuf2 with
+// dma-contig). A load from there takes as long for a byte as for a word, so that to read samples
+// one by one takes 10 to 30 times as long as elsewhere. A copy between addresses that are
+// aligned goes by whole words.
+type rowBuffer struct {
+	copies [3][]byte // of planes, from an aligned address on
+	rows   [3][]byte // that the components are read from
+
+	// For RGB.
+	unpacked [2][]byte // two rows with three bytes per pixel
+	ycc      [3][]byte // rows of components
+}
+
+func newRowBuffer(f *pixelFormat, width int, planes []plane) *rowBuffer {
+	b := &rowBuffer{}
+	for i, p := range planes {
+		b.copies[i] = make([]byte, min(p.rows, p.height)*p.stride+2*wordAlignment)
+	}
+	if f.rgb() {
+		b.unpacked = [2][]byte{make([]byte, 3*width), make([]byte, 3*width)}
+		b.ycc = [3][]byte{make([]byte, 16*width), make([]byte, 8*width/2), make([]byte, 8*width/2)}
+	}
+	return b
+}
+
+// loadRows copies the rows that row y of the MCUs takes.
+func (e *Encoder) loadRows(b *rowBuffer, y int) {
+	for i := range e.planes {
+		p := &e.planes[i]
+		first, end := y*p.rows, min((y+1)*p.rows, p.height)
+		from, to := p.offset+first*p.stride, p.offset+end*p.stride
+		aligned := from &^ (wordAlignment - 1)
+		raw := e.raw[p.memory]
+		copy(b.copies[i], raw[aligned:min((to+wordAlignment-1)&^(wordAlignment-1), len(raw))])
+		b.rows[i] = b.copies[i][from-aligned:]
+	}
+	if e.format.rgb() {
+		e.convertRows(b, min(16, e.height-16*y))
+	}
+}
+
+// read reads the block of 8x8 samples at column x and row y of rows, of which there are
+// height. Samples beyond the picture are those nearest to them.
+func (s *samples) read(block *[64]int32, rows []byte, x, y, height int) {
+	if x+8 > s.width || y+8 > height {
 		for i := range block {
-			column, row := min(x+i%8, p.width-1), min(y+i/8, p.height-1)
-			block[i] = int32(raw[p.offset+row*p.stride+column*p.step])
+			column, row := min(x+i%8, s.width-1), min(y+i/8, height-1)
+			block[i] = int32(rows[s.offset+row*s.stride+column*s.step])
 		}
 		return
 	}
-	at := p.offset + y*p.stride + x*p.step
+	at := s.offset + y*s.stride + x*s.step
 	for i := 0; i < 64; i += 8 {
 		b := (*[8]int32)(block[i:])
-		switch p.step { // constant, for offsets that are
+		switch s.step { // constant, for offsets that are
 		case 1:
-			s := (*[8]byte)(raw[at:])
-			b[0], b[1], b[2], b[3] = int32(s[0]), int32(s[1]), int32(s[2]), int32(s[3])
-			b[4], b[5], b[6], b[7] = int32(s[4]), int32(s[5]), int32(s[6]), int32(s[7])
+			r := (*[8]byte)(rows[at:])
+			b[0], b[1], b[2], b[3] = int32(r[0]), int32(r[1]), int32(r[2]), int32(r[3])
+			b[4], b[5], b[6], b[7] = int32(r[4]), int32(r[5]), int32(r[6]), int32(r[7])
 		case 2:
-			s := (*[15]byte)(raw[at:])
-			b[0], b[1], b[2], b[3] = int32(s[0]), int32(s[2]), int32(s[4]), int32(s[6])
-			b[4], b[5], b[6], b[7] = int32(s[8]), int32(s[10]), int32(s[12]), int32(s[14])
+			r := (*[15]byte)(rows[at:])
+			b[0], b[1], b[2], b[3] = int32(r[0]), int32(r[2]), int32(r[4]), int32(r[6])
+			b[4], b[5], b[6], b[7] = int32(r[8]), int32(r[10]), int32(r[12]), int32(r[14])
 		case 4:
-			s := (*[29]byte)(raw[at:])
-			b[0], b[1], b[2], b[3] = int32(s[0]), int32(s[4]), int32(s[8]), int32(s[12])
-			b[4], b[5], b[6], b[7] = int32(s[16]), int32(s[20]), int32(s[24]), int32(s[28])
+			r := (*[29]byte)(rows[at:])
+			b[0], b[1], b[2], b[3] = int32(r[0]), int32(r[4]), int32(r[8]), int32(r[12])
+			b[4], b[5], b[6], b[7] = int32(r[16]), int32(r[20]), int32(r[24]), int32(r[28])
 		}
-		at += p.stride
+		at += s.stride
 	}
 }

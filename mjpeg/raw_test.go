@@ -10,12 +10,15 @@ import (
 	"testing"
 )
 
-var rawFormats = []string{"YUYV", "UYVY", "NV12", "YU12", "GREY"}
+var rawFormats = []string{
+	"YUYV", "YVYU", "UYVY", "VYUY", "NV12", "NV21", "NV16", "NV61", "YU12", "YV12",
+	"NM12", "NM21", "NM16", "NM61", "YM12", "YM21", "RGB3", "BGR3", "RGBP", "GREY",
+}
 
 // scene returns a scene with other colours for each shift.
 func scene(width, height, shift int) mjpegtest.Scene {
 	return mjpegtest.Scene{Width: width, Height: height, Color: func(x, y int) color.YCbCr {
-		return color.YCbCr{Y: uint8(40 + 2*x + shift), Cb: uint8(60 + y + shift), Cr: uint8(190 - x - shift)}
+		return color.YCbCr{Y: uint8(90 + x + shift), Cb: uint8(110 + y/2 + shift), Cr: uint8(150 - x/2 - shift)}
 	}}
 }
 
@@ -36,14 +39,14 @@ func TestEncode(t *testing.T) {
 		for _, test := range tests {
 			t.Run(format+" "+test.name, func(t *testing.T) {
 				stride := mjpegtest.Stride(format, test.width) + test.more
-				e, err := NewEncoder(RawFormat{format, test.width, test.height, stride, false}, 95)
+				e, err := NewEncoder(RawFormat{format, test.width, test.height, mjpegtest.Strides(format, stride), false}, 95)
 				if err != nil {
 					t.Fatal(err)
 				}
 				dst := []byte("before")
 				for shift := range 3 { // the encoder is used again and again
 					s := scene(test.width, test.height, 5*shift)
-					got, err := e.Append(dst, s.Draw(format, stride))
+					got, err := e.Append(dst, mjpegtest.Planes(format, s.Draw(format, stride), stride, s.Height)...)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -61,20 +64,53 @@ func TestEncodeTooShort(t *testing.T) {
 	for _, format := range rawFormats {
 		s := scene(64, 31, 0)
 		stride := mjpegtest.Stride(format, s.Width) + 6
-		e, err := NewEncoder(RawFormat{format, s.Width, s.Height, stride, false}, 80)
+		e, err := NewEncoder(RawFormat{format, s.Width, s.Height, mjpegtest.Strides(format, stride), false}, 80)
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw := s.Draw(format, stride)
-		for _, n := range []int{0, 1, stride, len(raw) / 2, len(raw) - 1} {
-			got, err := e.Append([]byte("before"), raw[:n])
-			if !errors.Is(err, ErrDamaged) || string(got) != "before" {
-				t.Errorf("%s, %d of %d bytes: got %d bytes, error %v; want none added, ErrDamaged", format, n, len(raw), len(got), err)
+		planes := mjpegtest.Planes(format, s.Draw(format, stride), stride, s.Height)
+		for i, whole := range planes {
+			for _, n := range []int{0, 1, len(whole) / 2, len(whole) - 1} {
+				planes[i] = whole[:n]
+				got, err := e.Append([]byte("before"), planes...)
+				if !errors.Is(err, ErrDamaged) || string(got) != "before" {
+					t.Errorf("%s, %d of %d bytes: got %d bytes, error %v; want none added, ErrDamaged", format, n, len(whole), len(got), err)
+				}
+			}
+			planes[i] = whole
+			if got, err := e.Append([]byte("before"), planes[:i]...); !errors.Is(err, ErrDamaged) || string(got) != "before" {
+				t.Errorf("%s, %d planes: got %d bytes, error %v; want none added, ErrDamaged", format, i, len(got), err)
 			}
 		}
-		if _, err := e.Append(nil, raw); err != nil {
+		if _, err := e.Append(nil, planes...); err != nil {
 			t.Errorf("%s, whole: got error %v, want none", format, err)
 		}
+	}
+}
+
+// Planes of memory have rows of different lengths.
+func TestEncodeStrides(t *testing.T) {
+	for format, strides := range map[string][3]int{"NM12": {64, 80}, "NM16": {64, 58}, "YM12": {80, 40, 32}, "YM21": {64, 25, 28}} {
+		s := scene(50, 39, 0)
+		planes := mjpegtest.Planes(format, s.Draw(format, s.Width), s.Width, s.Height)
+		for i := range planes {
+			row := mjpegtest.Strides(format, s.Width)[i]
+			var padded []byte
+			for from := 0; from < len(planes[i]); from += row {
+				padded = append(padded, planes[i][from:from+row]...)
+				padded = append(padded, make([]byte, strides[i]-row)...)
+			}
+			planes[i] = padded
+		}
+		e, err := NewEncoder(RawFormat{format, s.Width, s.Height, strides, false}, 95)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.Append(nil, planes...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Check(t, got)
 	}
 }
 
@@ -92,13 +128,14 @@ func TestEncodeRandom(t *testing.T) {
 	for range 2000 {
 		format = rawFormats[random.IntN(len(rawFormats))]
 		width, height, stride = random.IntN(70), random.IntN(70), random.IntN(200)
-		e, err := NewEncoder(RawFormat{format, width, height, stride, false}, 80)
+		e, err := NewEncoder(RawFormat{format, width, height, [3]int{stride, random.IntN(100), random.IntN(100)}, false}, 80)
 		if err != nil {
 			continue // a size that no JPEG has: TestEncoderSize
 		}
-		for _, n := range []int{e.length, e.length + 1, random.IntN(len(raw))} {
-			e.Append(nil, raw[:n])
-		}
+		n := e.lengths
+		e.Append(nil, raw[:n[0]], raw[:n[1]], raw[:n[2]])
+		e.Append(nil, raw[:n[0]+1], raw[:n[1]+1], raw[:n[2]+1])
+		e.Append(nil, raw[:random.IntN(len(raw))], raw[:random.IntN(len(raw))])
 	}
 }
 
@@ -112,7 +149,7 @@ func TestEncoderSize(t *testing.T) {
 			if format == "GREY" && size.width == 1 {
 				continue
 			}
-			_, err := NewEncoder(RawFormat{format, size.width, size.height, size.stride, false}, 80)
+			_, err := NewEncoder(RawFormat{format, size.width, size.height, [3]int{size.stride}, false}, 80)
 			if want := "pictures are of a size that JPEG does not have"; err == nil || err.Error() != want {
 				t.Errorf("%s, %v: got error %v, want %s", format, size, err, want)
 			}
@@ -122,7 +159,7 @@ func TestEncoderSize(t *testing.T) {
 
 func TestEncoderUnknown(t *testing.T) {
 	for _, format := range []string{"MJPG", "H264", "Y16", ""} {
-		if _, err := NewEncoder(RawFormat{format, 64, 48, 128, false}, 80); err == nil {
+		if _, err := NewEncoder(RawFormat{format, 64, 48, [3]int{128}, false}, 80); err == nil {
 			t.Errorf("%q: got an encoder, want an error", format)
 		}
 	}

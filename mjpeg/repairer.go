@@ -52,13 +52,14 @@ type Repairer struct {
 // tables that many USB cameras omit, and the end if all the data is there. If the picture is
 // damaged, Append returns dst and an error that matches ErrDamaged and says in what way.
 func (r *Repairer) Append(dst, picture []byte) ([]byte, error) {
-	start := bytes.Index(picture, []byte{0xff, markerSOI})
+	r.start = len(dst)
+	r.jpeg = append(dst, trimZeros(picture)...)
+	start := bytes.Index(r.jpeg[r.start:], []byte{0xff, markerSOI})
 	if start < 0 {
 		r.Suspect()
-		return dst, damageStart
+		return r.jpeg[:len(dst)], damageStart
 	}
-	r.start = len(dst)
-	r.jpeg = append(dst, trimZeros(picture[start:])...)
+	r.jpeg = slices.Delete(r.jpeg, r.start, r.start+start)
 	r.counts = r.isToBeCounted()
 	err := r.walk()
 	if err != nil && !r.counts {
@@ -75,10 +76,17 @@ func (r *Repairer) Append(dst, picture []byte) ([]byte, error) {
 }
 
 // trimZeros leaves out zeros at the end, but for one, which may be the last byte of data.
-// With them, a picture that was cut off could seem to have all its data.
+// With them, a picture that was cut off could seem to have all its data. It looks at a copy
+// of some bytes at a time, for the same reason as rowBuffer.
 func trimZeros(b []byte) []byte {
-	n := len(bytes.TrimRight(b, "\x00"))
-	return b[:min(n+1, len(b))]
+	var block [64]byte
+	end := len(b)
+	for from := end; from > 0 && from == end; {
+		from = (end - 1) &^ (len(block) - 1)
+		n := copy(block[:], b[from:end])
+		end = from + len(bytes.TrimRight(block[:n], "\x00"))
+	}
+	return b[:min(end+1, len(b))]
 }
 
 // Suspect says that the camera has sent a damaged picture, so that the next ones are counted.

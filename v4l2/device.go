@@ -17,14 +17,16 @@ type Device struct {
 	kernel Kernel
 	fd     int
 	path   string
+	mplane bool // pictures come in planes of memory, one or more: see QueryCap
 
 	// See buffer.go.
-	requested bool     // VIDIOC_REQBUFS was made
-	mapped    [][]byte // the buffers
-	watcher   Watcher  // nil until the device streams
-	waiting   *Buffer  // what Dequeue is to fill
-	dequeued  error    // what came of it
+	requested bool       // VIDIOC_REQBUFS was made
+	mapped    [][][]byte // the planes of each buffer
+	watcher   Watcher    // nil until the device streams
+	waiting   *Buffer    // what Dequeue is to fill
+	dequeued  error      // what came of it
 	try       func(fd uintptr) bool
+	planes    [uapi.VIDEO_MAX_PLANES]uapi.Plane // of the buffer that a request is about
 
 	// Some 32-bit kernels want uapi.BufferTime64, which is here because it would be
 	// allocated for each call otherwise.
@@ -80,7 +82,9 @@ const (
 	CapStreaming          = uapi.V4L2_CAP_STREAMING
 )
 
-// QueryCap makes VIDIOC_QUERYCAP. ENOTTY says that the device is not a video device.
+// QueryCap makes VIDIOC_QUERYCAP. ENOTTY says that the device is not a video device. From
+// here on, all requests are those for pictures in several planes of memory if the device has
+// no others.
 func (d *Device) QueryCap() (Capability, error) {
 	var raw uapi.Capability
 	if err := d.ioctl(uapi.VIDIOC_QUERYCAP, unsafe.Pointer(&raw)); err != nil {
@@ -95,6 +99,7 @@ func (d *Device) QueryCap() (Capability, error) {
 	if raw.Capabilities&uapi.V4L2_CAP_DEVICE_CAPS != 0 {
 		c.Capabilities = raw.DeviceCaps
 	}
+	d.mplane = c.Has(CapVideoCaptureMplane) && !c.Has(CapVideoCapture)
 	return c, nil
 }
 
@@ -137,6 +142,14 @@ func (d *Device) EventPending() (bool, error) {
 	n, err := d.kernel.Poll(fds, 0)
 	// A device that does not stream any more has all the events.
 	return n > 0 && fds[0].Revents&(unix.POLLPRI|unix.POLLERR) == unix.POLLPRI, err
+}
+
+// bufType is the type of buffer that requests are about.
+func (d *Device) bufType() uint32 {
+	if d.mplane {
+		return uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE
+	}
+	return uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE
 }
 
 func (d *Device) ioctl(request uintptr, arg unsafe.Pointer) error {

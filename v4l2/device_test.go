@@ -37,7 +37,8 @@ func open(t *testing.T, c *v4l2test.Camera) *v4l2.Device {
 	return d
 }
 
-// capture does everything that a program does for a picture, and returns it.
+// capture does everything that a program does for a picture, and returns it, with a space
+// between planes of memory.
 func capture(c *v4l2test.Camera) (picture []byte, err error) {
 	d, err := v4l2.Open(c, path)
 	if err != nil {
@@ -63,7 +64,7 @@ func capture(c *v4l2test.Camera) (picture []byte, err error) {
 	if err := d.Dequeue(&b); err != nil {
 		return nil, err
 	}
-	picture = bytes.Clone(b.Data())
+	picture = bytes.Join(b.Planes(), []byte(" "))
 	return picture, d.Queue(&b)
 }
 

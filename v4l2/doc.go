@@ -27,6 +27,12 @@
 // lies in memory that the driver has mapped, and is valid until its buffer is queued
 // again. Neither Dequeue nor Queue allocates memory.
 //
+// That memory may be uncached, where a load of a byte takes as long as that of a word: read
+// it once, by copying.
+//
+// Devices that have the multi-planar API and no other (V4L2_CAP_VIDEO_CAPTURE_MPLANE) are
+// used in the same way. [Buffer.Planes] returns the planes of memory of a picture.
+//
 // # Errors
 //
 // An error of a system call is an [os.SyscallError] that names the request, as in

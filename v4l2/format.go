@@ -47,7 +47,7 @@ func (f FourCC) String() string {
 
 // Drivers exist whose lists do not end. These limits are more than a real one has.
 const (
-	maxFormats   = 64
+	maxFormats   = 128
 	maxSizes     = 256
 	maxIntervals = 256
 )
@@ -56,7 +56,7 @@ const (
 // error it returns those before.
 func (d *Device) EnumFormats() (formats []FourCC, err error) {
 	for len(formats) < maxFormats {
-		desc := uapi.FmtDesc{Index: uint32(len(formats)), Type: uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE}
+		desc := uapi.FmtDesc{Index: uint32(len(formats)), Type: d.bufType()}
 		err := d.ioctl(uapi.VIDIOC_ENUM_FMT, unsafe.Pointer(&desc))
 		if errors.Is(err, unix.EINVAL) {
 			break // past the last
@@ -95,51 +95,72 @@ func NearestSizes(sizes []FrameSize, want FrameSize) {
 	slices.SortStableFunc(sizes, func(a, b FrameSize) int { return cmp.Compare(distance(a), distance(b)) })
 }
 
-// A PixFormat tells how pictures lie in memory: struct v4l2_pix_format.
+// A PixFormat tells how pictures lie in memory: struct v4l2_pix_format or, with several planes
+// of memory, struct v4l2_pix_format_mplane.
 type PixFormat struct {
 	PixelFormat FourCC
 	FrameSize
-	BytesPerLine int // of the first plane; some drivers leave it 0
-	SizeImage    int // bytes, at most
+	BytesPerLine [uapi.VIDEO_MAX_PLANES]int // of each plane of memory; some drivers leave it 0
+	SizeImage    int                        // bytes, at most, of all planes
 
-	// LimitedRange says that luminance goes from 16 to 235 only. If the driver leaves the
-	// range to the colour space, it is so in all but JPEG's
-	// (V4L2_MAP_QUANTIZATION_DEFAULT). GREY is an exception: the kernel says the same of
-	// it, but cameras for infrared and sensors, which have it, use all values. There the
-	// driver must say it.
+	// LimitedRange says that luminance, or red, green and blue, go from 16 to 235 only. If
+	// the driver leaves the range to the colour space, it is so in all but JPEG's, and not
+	// in RGB (V4L2_MAP_QUANTIZATION_DEFAULT). GREY is an exception: the kernel says that it
+	// is limited, but cameras for infrared and sensors, which have it, use all values.
+	// There the driver must say it.
 	LimitedRange bool
 }
 
-func newPixFormat(raw *uapi.PixFormat) PixFormat {
+// fullRange are formats whose samples have all values unless the driver says otherwise, of
+// those that programs here use.
+var fullRange = []string{"GREY", "RGB3", "BGR3", "RGBP"}
+
+func newPixFormat(f *uapi.Format) PixFormat {
+	raw := f.Pix
 	p := PixFormat{
-		PixelFormat:  FourCC(raw.PixelFormat),
-		FrameSize:    FrameSize{int(raw.Width), int(raw.Height)},
-		BytesPerLine: int(raw.BytesPerLine),
-		SizeImage:    int(raw.SizeImage),
+		PixelFormat: FourCC(raw.PixelFormat),
+		FrameSize:   FrameSize{int(raw.Width), int(raw.Height)},
 	}
-	if raw.Priv == uapi.V4L2_PIX_FMT_PRIV_MAGIC && raw.Quantization != uapi.V4L2_QUANTIZATION_DEFAULT {
-		p.LimitedRange = raw.Quantization == uapi.V4L2_QUANTIZATION_LIM_RANGE
-	} else {
-		p.LimitedRange = raw.Colorspace != uapi.V4L2_COLORSPACE_JPEG && p.PixelFormat.String() != "GREY"
+	if f.Type == uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE {
+		m := f.Mplane()
+		for i, plane := range m.Planes[:min(m.NumPlanes, uapi.VIDEO_MAX_PLANES)] {
+			p.BytesPerLine[i] = int(plane.BytesPerLine)
+			p.SizeImage += int(plane.SizeImage)
+		}
+		p.LimitedRange = isLimited(p.PixelFormat, m.Colorspace, uint32(m.Quantization))
+		return p
 	}
+	p.BytesPerLine[0], p.SizeImage = int(raw.BytesPerLine), int(raw.SizeImage)
+	if raw.Priv != uapi.V4L2_PIX_FMT_PRIV_MAGIC {
+		raw.Quantization = uapi.V4L2_QUANTIZATION_DEFAULT
+	}
+	p.LimitedRange = isLimited(p.PixelFormat, raw.Colorspace, raw.Quantization)
 	return p
+}
+
+// isLimited returns PixFormat.LimitedRange.
+func isLimited(format FourCC, colorspace, quantization uint32) bool {
+	if quantization != uapi.V4L2_QUANTIZATION_DEFAULT {
+		return quantization == uapi.V4L2_QUANTIZATION_LIM_RANGE
+	}
+	return colorspace != uapi.V4L2_COLORSPACE_JPEG && !slices.Contains(fullRange, format.String())
 }
 
 // Format returns the format that is set (VIDIOC_G_FMT).
 func (d *Device) Format() (PixFormat, error) {
-	f := uapi.Format{Type: uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE}
+	f := uapi.Format{Type: d.bufType()}
 	err := d.ioctl(uapi.VIDIOC_G_FMT, unsafe.Pointer(&f))
-	return newPixFormat(&f.Pix), err
+	return newPixFormat(&f), err
 }
 
 // SetFormat asks for a format and a size, and returns what the driver grants, which may be
 // another format and another size (VIDIOC_S_FMT). EBUSY says that another program uses
 // the device, or that this one has requested buffers already.
 func (d *Device) SetFormat(format FourCC, size FrameSize) (PixFormat, error) {
-	f := uapi.Format{Type: uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE}
-	f.Pix.PixelFormat = uint32(format)
+	f := uapi.Format{Type: d.bufType()}
+	f.Pix.PixelFormat = uint32(format) // which is the same in Mplane, with the other fields here
 	f.Pix.Width, f.Pix.Height = uint32(size.Width), uint32(size.Height)
 	f.Pix.Field = uapi.V4L2_FIELD_ANY
 	err := d.ioctl(uapi.VIDIOC_S_FMT, unsafe.Pointer(&f))
-	return newPixFormat(&f.Pix), err
+	return newPixFormat(&f), err
 }

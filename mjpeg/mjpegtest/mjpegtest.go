@@ -4,6 +4,7 @@ package mjpegtest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -12,7 +13,7 @@ import (
 )
 
 // A Scene is what a test picture shows. Its colours change slowly, since a JPEG has one
-// for four pixels.
+// for four pixels. RGB has them all.
 type Scene struct {
 	Width, Height int                        // pixels
 	Color         func(x, y int) color.YCbCr // of a pixel; nil for slow changes
@@ -22,45 +23,82 @@ func (s Scene) at(x, y int) color.YCbCr {
 	if s.Color != nil {
 		return s.Color(x, y)
 	}
-	return color.YCbCr{Y: uint8(40 + 2*x), Cb: uint8(60 + y), Cr: uint8(190 - x)}
+	return color.YCbCr{Y: uint8(90 + x), Cb: uint8(110 + y/2), Cr: uint8(150 - x/2)}
 }
 
 // Draw returns the scene as a raw picture in the V4L2 pixel format with these letters, with
-// rows of stride bytes. The bytes between rows are noise.
+// rows of stride bytes. The bytes between rows are noise. Planes of memory come one behind the
+// other: see Planes.
 func (s Scene) Draw(format string, stride int) []byte {
 	noise := rand.New(rand.NewPCG(1, 2))
 	raw := make([]byte, 2*stride*s.Height+stride+7)
 	for i := range raw {
 		raw[i] = byte(noise.Uint32())
 	}
-	chroma := stride * s.Height // where it begins, in planes
 	for y := range s.Height {
 		for x := range s.Width {
-			c := s.at(x, y)
-			pair, half := y*stride+x/2*4, y/2*(stride/2)+x/2
-			switch format {
-			case "YUYV":
-				raw[y*stride+2*x], raw[pair+1], raw[pair+3] = c.Y, c.Cb, c.Cr
-			case "UYVY":
-				raw[y*stride+2*x+1], raw[pair], raw[pair+2] = c.Y, c.Cb, c.Cr
-			case "NV12":
-				raw[y*stride+x] = c.Y
-				raw[chroma+y/2*stride+x/2*2], raw[chroma+y/2*stride+x/2*2+1] = c.Cb, c.Cr
-			case "YU12":
-				raw[y*stride+x] = c.Y
-				raw[chroma+half], raw[chroma+(s.Height+1)/2*(stride/2)+half] = c.Cb, c.Cr
-			case "GREY":
-				raw[y*stride+x] = c.Y
-			}
+			s.drawPixel(raw, format, stride, x, y)
 		}
 	}
 	return raw[:Length(format, stride, s.Height)]
 }
 
+func (s Scene) drawPixel(raw []byte, format string, stride, x, y int) {
+	c, row := s.at(x, y), y*stride
+	pair := row + x/2*4
+	// In planes, where chrominance is: in turn for two rows or for each, or apart.
+	inTurn := s.Height*stride + y/2*stride + x/2*2
+	eachRow := s.Height*stride + y*stride + x/2*2
+	first := s.Height*stride + y/2*(stride/2) + x/2
+	second := first + (s.Height+1)/2*(stride/2)
+	put := func(luma, cb, cr int) { raw[luma], raw[cb], raw[cr] = c.Y, c.Cb, c.Cr }
+	switch format {
+	case "YUYV":
+		put(row+2*x, pair+1, pair+3)
+	case "YVYU":
+		put(row+2*x, pair+3, pair+1)
+	case "UYVY":
+		put(row+2*x+1, pair, pair+2)
+	case "VYUY":
+		put(row+2*x+1, pair+2, pair)
+	case "NV12", "NM12":
+		put(row+x, inTurn, inTurn+1)
+	case "NV21", "NM21":
+		put(row+x, inTurn+1, inTurn)
+	case "NV16", "NM16":
+		put(row+x, eachRow, eachRow+1)
+	case "NV61", "NM61":
+		put(row+x, eachRow+1, eachRow)
+	case "YU12", "YM12":
+		put(row+x, first, second)
+	case "YV12", "YM21":
+		put(row+x, second, first)
+	case "GREY":
+		raw[row+x] = c.Y
+	default:
+		drawRGB(raw[row:], format, x, c)
+	}
+}
+
+func drawRGB(row []byte, format string, x int, c color.YCbCr) {
+	r, g, b := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
+	switch format {
+	case "RGB3":
+		copy(row[3*x:], []byte{r, g, b})
+	case "BGR3":
+		copy(row[3*x:], []byte{b, g, r})
+	case "RGBP":
+		binary.LittleEndian.PutUint16(row[2*x:], uint16(r>>3)<<11|uint16(g>>2)<<5|uint16(b>>3))
+	}
+}
+
 // Stride returns the least length of a row of a raw picture, in bytes.
 func Stride(format string, width int) int {
-	if format == "YUYV" || format == "UYVY" {
+	switch format {
+	case "YUYV", "YVYU", "UYVY", "VYUY", "RGBP":
 		return 2 * width
+	case "RGB3", "BGR3":
+		return 3 * width
 	}
 	return width
 }
@@ -68,12 +106,39 @@ func Stride(format string, width int) int {
 // Length returns the length of a raw picture with rows of stride bytes, in bytes.
 func Length(format string, stride, height int) int {
 	switch format {
-	case "NV12":
+	case "NV12", "NV21", "NM12", "NM21":
 		return stride*height + stride*((height+1)/2)
-	case "YU12":
+	case "NV16", "NV61", "NM16", "NM61":
+		return 2 * stride * height
+	case "YU12", "YV12", "YM12", "YM21":
 		return stride*height + 2*(stride/2*((height+1)/2))
 	}
 	return stride * height
+}
+
+// Strides returns the lengths of the rows in each plane of memory of a picture whose first
+// plane has rows of stride bytes; 0 if there is no such plane.
+func Strides(format string, stride int) [3]int {
+	switch format {
+	case "NM12", "NM21", "NM16", "NM61":
+		return [3]int{stride, stride}
+	case "YM12", "YM21":
+		return [3]int{stride, stride / 2, stride / 2}
+	}
+	return [3]int{stride}
+}
+
+// Planes cuts a raw picture into its planes of memory.
+func Planes(format string, raw []byte, stride, height int) (planes [][]byte) {
+	strides := Strides(format, stride)
+	if strides[1] == 0 {
+		return [][]byte{raw}
+	}
+	luma, chroma := raw[:stride*height], raw[stride*height:]
+	if strides[2] == 0 {
+		return [][]byte{luma, chroma}
+	}
+	return [][]byte{luma, chroma[:len(chroma)/2], chroma[len(chroma)/2:]}
 }
 
 // Check checks that a JPEG shows the scene.

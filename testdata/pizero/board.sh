@@ -10,6 +10,11 @@ readonly vivid_camera="vivid n_devs=1 node_types=0x1"
 readonly vivid_receivers="vivid n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x3,0x1"
 readonly receiver_tests="V4L2DeviceHDMI|V4L2DeviceTelevision"
 
+# And as two cameras with buffers of dma-contig, as drivers of boards have. The second has
+# the multi-planar API.
+readonly vivid_boards="vivid n_devs=2 node_types=0x1,0x1 allocators=1,1 multiplanar=1,2"
+readonly board_tests="V4L2Device(Formats|Errors|Time64)?\$"
+
 # ---- What is needed
 
 set_up() {
@@ -214,6 +219,10 @@ add_tests() {
 		modprobe $vivid_receivers
 		./porthole.test -test.v -test.run '$receiver_tests' -test.timeout 60s >>log 2>&1
 		echo "receivers: status \$?" >>log
+		rmmod vivid
+		modprobe $vivid_boards
+		./porthole.test -test.v -test.run '$board_tests' -test.timeout 60s >>log 2>&1
+		echo "boards: status \$?" >>log
 		rmmod vivid
 		modprobe $vivid_camera
 	EOF

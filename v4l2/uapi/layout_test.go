@@ -60,6 +60,12 @@ func TestLayout(t *testing.T) {
 		{"VIDIOC_DQBUF_TIME64", Time64Request(VIDIOC_DQBUF), 0xc0585611, 0xc0505611},
 
 		{"sizeof v4l2_format", unsafe.Sizeof(Format{}), 208, 204},
+		{"sizeof v4l2_pix_format_mplane", unsafe.Sizeof(PixFormatMplane{}), 192, 192},
+		{"sizeof v4l2_plane_pix_format", unsafe.Sizeof(PlanePixFormat{}), 20, 20},
+		{"v4l2_pix_format_mplane.num_planes", unsafe.Offsetof(PixFormatMplane{}.NumPlanes), 180, 180},
+		{"v4l2_pix_format_mplane.quantization", unsafe.Offsetof(PixFormatMplane{}.Quantization), 183, 183},
+		{"sizeof v4l2_plane", unsafe.Sizeof(Plane{}), 64, 60},
+		{"v4l2_plane.data_offset", unsafe.Offsetof(Plane{}.DataOffset), 16, 12},
 		{"sizeof v4l2_buffer", unsafe.Sizeof(Buffer{}), 88, 68},
 		{"v4l2_capability.capabilities", unsafe.Offsetof(Capability{}.Capabilities), 84, 84},
 		{"v4l2_fmtdesc.pixelformat", unsafe.Offsetof(FmtDesc{}.PixelFormat), 44, 44},

@@ -10,9 +10,12 @@ import (
 
 // Constants of include/uapi/linux/videodev2.h.
 const (
-	V4L2_BUF_TYPE_VIDEO_CAPTURE = 1
-	V4L2_MEMORY_MMAP            = 1
-	V4L2_FIELD_ANY              = 0
+	V4L2_BUF_TYPE_VIDEO_CAPTURE        = 1
+	V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE = 9
+	V4L2_MEMORY_MMAP                   = 1
+	V4L2_FIELD_ANY                     = 0
+
+	VIDEO_MAX_PLANES = 8
 
 	V4L2_COLORSPACE_JPEG        = 7
 	V4L2_QUANTIZATION_DEFAULT   = 0
@@ -95,6 +98,29 @@ type PixFormat struct {
 	XferFunc     uint32
 }
 
+// PlanePixFormat is struct v4l2_plane_pix_format, packed.
+type PlanePixFormat struct {
+	SizeImage    uint32 // bytes
+	BytesPerLine uint32
+	_            [6]uint16
+}
+
+// PixFormatMplane is struct v4l2_pix_format_mplane, packed.
+type PixFormatMplane struct {
+	Width        uint32 // pixels
+	Height       uint32 // pixels
+	PixelFormat  uint32
+	Field        uint32
+	Colorspace   uint32
+	Planes       [VIDEO_MAX_PLANES]PlanePixFormat
+	NumPlanes    uint8
+	Flags        uint8
+	YcbcrEnc     uint8
+	Quantization uint8
+	XferFunc     uint8
+	_            [7]uint8
+}
+
 // Format is struct v4l2_format. Its union contains pointers and has their alignment.
 type Format struct {
 	Type uint32
@@ -102,6 +128,10 @@ type Format struct {
 	Pix  PixFormat
 	_    [200 - unsafe.Sizeof(PixFormat{})]byte
 }
+
+// Mplane returns the member of the union for V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE. Its first
+// four fields are those of Pix.
+func (f *Format) Mplane() *PixFormatMplane { return (*PixFormatMplane)(unsafe.Pointer(&f.Pix)) }
 
 // Fract is struct v4l2_fract.
 type Fract struct {
@@ -146,6 +176,15 @@ type Timecode struct {
 	Userbits [4]uint8
 }
 
+// Plane is struct v4l2_plane.
+type Plane struct {
+	BytesUsed  uint32  // with what is in front of the data
+	Length     uint32  // bytes
+	MemOffset  uintptr // union m: unsigned long
+	DataOffset uint32  // bytes
+	_          [11]uint32
+}
+
 // Buffer is struct v4l2_buffer. On 32 bits it is the layout with 32 bits of time, of 68
 // bytes, which every kernel knows. Kernels know the one with 64 bits of time, of 80
 // bytes, since Linux 5.6.
@@ -159,8 +198,8 @@ type Buffer struct {
 	Timecode  Timecode
 	Sequence  uint32
 	Memory    uint32
-	Offset    uintptr // union m: unsigned long and pointers
-	Length    uint32  // bytes
+	Offset    uintptr // union m: unsigned long and, for several planes, a pointer to them
+	Length    uint32  // bytes or, for several planes, their number
 	_         uint32
 	RequestFD int32
 }

@@ -30,6 +30,7 @@ type Camera struct {
 	Sizes     [][2]uint32  // of each format; none: it does not tell
 	Largest   [2]uint32    // if not zero, it has all sizes from 32x32 to this one
 	Intervals []uapi.Fract // of each size; none: it does not tell
+	Strides   []uint32     // of each plane of memory, if it has V4L2_CAP_VIDEO_CAPTURE_MPLANE
 
 	Parm       uapi.CaptureParm // as VIDIOC_G_PARM returns it
 	Slowest    uapi.Fract       // what VIDIOC_S_PARM grants, unless it is zero
@@ -67,7 +68,7 @@ type Camera struct {
 
 	mu        sync.Mutex // calls come one at a time
 	files     int        // open
-	memory    [][]byte   // of the buffers
+	memory    [][]byte   // of the planes of the buffers
 	ready     []Picture
 	streaming bool
 	due       time.Time // when the next batch is, with Interval or Startup
@@ -77,6 +78,7 @@ type Camera struct {
 // A Picture is what the camera puts into a buffer.
 type Picture struct {
 	Data   []byte
+	More   [][]byte             // in the other planes of memory
 	Change func(b *uapi.Buffer) // changes what VIDIOC_DQBUF returns, if not nil
 }
 

@@ -61,6 +61,9 @@ func (c *Camera) ioctlNarrow(request uintptr, arg unsafe.Pointer) error {
 }
 
 func (c *Camera) serve(request uintptr, arg unsafe.Pointer) error {
+	if typ, ok := bufType(request, arg); ok && typ != c.bufType() {
+		return unix.EINVAL
+	}
 	switch request {
 	case uapi.VIDIOC_QUERYCAP:
 		caps := (*uapi.Capability)(arg)
@@ -148,8 +151,9 @@ func (c *Camera) serveFormat(request uintptr, arg unsafe.Pointer) error {
 			c.Grant(pix)
 		}
 		c.Pix = *pix
+		c.putFormat((*uapi.Format)(arg))
 	case uapi.VIDIOC_G_FMT:
-		(*uapi.Format)(arg).Pix = c.Pix
+		c.putFormat((*uapi.Format)(arg))
 	case uapi.VIDIOC_G_PARM:
 		(*uapi.StreamParm)(arg).Capture = c.Parm
 	case uapi.VIDIOC_S_PARM:
@@ -189,21 +193,26 @@ func (c *Camera) serveBuffers(request uintptr, arg unsafe.Pointer) error {
 		}
 		req.Count = min(req.Count, c.MaxBuffers)
 		c.memory, c.Queued = nil, nil
-		for range req.Count {
+		for range int(req.Count) * c.planes() {
 			c.memory = append(c.memory, make([]byte, c.BufferSize))
 		}
 		return nil
 	}
 	b := (*uapi.Buffer)(arg)
+	if c.mplane() && (b.Offset == 0 || int(b.Length) < c.planes()) {
+		return unix.EINVAL
+	}
 	switch request {
 	case uapi.VIDIOC_QUERYBUF:
-		b.Offset, b.Length = uintptr(b.Index<<16), c.BufferSize
+		c.describe(b)
 	case uapi.VIDIOC_QBUF:
-		if int64(b.Index) >= int64(len(c.memory)) || slices.Contains(c.Queued, b.Index) {
+		if int64(b.Index) >= int64(len(c.memory)/c.planes()) || slices.Contains(c.Queued, b.Index) {
 			return unix.EINVAL
 		}
 		c.Queued = append(c.Queued, b.Index)
-		clear(c.memory[b.Index]) // the next picture comes at any time
+		for i := range c.planes() {
+			clear(c.plane(b.Index, i)) // the next picture comes at any time
+		}
 	case uapi.VIDIOC_DQBUF:
 		if !c.streaming {
 			return unix.EINVAL
@@ -211,14 +220,7 @@ func (c *Camera) serveBuffers(request uintptr, arg unsafe.Pointer) error {
 		if len(c.ready) == 0 || len(c.Queued) == 0 {
 			return unix.EAGAIN
 		}
-		picture := c.ready[0]
-		c.ready = c.ready[1:]
-		b.Index, b.Length = c.Queued[0], c.BufferSize
-		c.Queued = slices.Delete(c.Queued, 0, 1)
-		b.BytesUsed = uint32(copy(c.memory[b.Index], picture.Data))
-		if picture.Change != nil {
-			picture.Change(b)
-		}
+		c.fill(b)
 	}
 	return nil
 }
