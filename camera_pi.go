@@ -98,6 +98,9 @@ func (p *pi) open(device string, want settings) (camera, error) {
 	if program == "" {
 		return nil, absentError("the camera at the flat cable needs " + piPrograms[0] + ": sudo apt install rpicam-apps")
 	}
+	if _, err := p.ask(program, sensors).choose(which); err != nil && p.program.kept {
+		p.forget() // there may be other cameras by now
+	}
 	return openRpicam(p, p.ask(program, sensors), firstChip(sensors), want)
 }
 

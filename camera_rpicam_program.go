@@ -41,6 +41,7 @@ type piProgram struct {
 	Unknown []string // options that it complained about
 
 	path string
+	kept bool // the answers are those of an earlier start
 }
 
 // findProgram returns the path of the program that is installed, or "".
@@ -65,6 +66,7 @@ func (p *pi) ask(path string, sensors []string) *piProgram {
 	for _, dir := range p.caches {
 		text, _ := os.ReadFile(filepath.Join(dir, answerFile))
 		if json.Unmarshal(text, p.program) == nil && p.program.Key == key {
+			p.program.kept = true
 			return p.program
 		}
 		*p.program = piProgram{path: path}

@@ -186,9 +186,16 @@ func TestRpicamAskedOnce(t *testing.T) {
 	if got := asked(again()); got != 3 {
 		t.Errorf("another sensor: it was asked %d times, want 3", got)
 	}
+	other := again()
+	if _, err := other.open("", settings{camera: "pi:imx999", width: 640, height: 480, quality: 80}); err == nil {
+		t.Error("a camera that is not there was opened")
+	}
+	if got := asked(other); got != 4 {
+		t.Errorf("a camera that was not listed before: it was asked %d times, want 4", got)
+	}
 	p.caches = []string{filepath.Join(program, "no directory")}
-	if got := []int{asked(again()), asked(again())}; !slices.Equal(got, []int{4, 5}) {
-		t.Errorf("without a place to keep answers it was asked %v times, want 4 and 5", got)
+	if got := []int{asked(again()), asked(again())}; !slices.Equal(got, []int{5, 6}) {
+		t.Errorf("without a place to keep answers it was asked %v times, want 5 and 6", got)
 	}
 }
 
