@@ -49,6 +49,9 @@ type choices struct {
 	Encodes  bool           `json:"quality_applies"` // we or its driver make the JPEGs, with -quality
 	Controls []controlState `json:"controls"`
 
+	// The largest size of a camera that has any, in pixels; 0: not known.
+	maxWidth, maxHeight int
+
 	// check reports what is wrong with settings of controls.
 	check func(set []controlSetting) error
 

@@ -25,10 +25,10 @@ func init() {
 	register(piDriver(&pi{sysfs: "/sys", kernel: v4l2.Linux{}, caches: cacheDirs(), memory: machineMemory()}))
 }
 
-// piDriver returns the driver of the camera at the flat cable of a board. It needs no time to
-// settle: libcamera holds back the first pictures until the exposure is right.
+// piDriver returns the driver of the camera at the flat cable of a board. Some versions of
+// libcamera hold back the first pictures until the exposure is right, and others do not.
 func piDriver(p *pi) driver {
-	return driver{name: "pi", several: true, rank: 10, open: p.open, devices: p.sensors}
+	return driver{name: "pi", several: true, rank: 10, settle: settleV4L2, open: p.open, devices: p.sensors}
 }
 
 // A pi is a board that may be a Raspberry Pi. Its methods are called by the goroutine

@@ -135,7 +135,7 @@ func TestPiArguments(t *testing.T) {
 	c := &cam.(*rpicamCamera).pipeCamera
 	c.wantCapture(t, c.file(t, "b.jpg"))
 	got := c.file(t, "arguments")
-	want := "-t 0 -n --verbose=0 --codec mjpeg -q 60 --width 1280 --height 720 --framerate 10 --flush -o -\n"
+	want := "-t 0 -n --verbose=0 --codec mjpeg -q 60 --width 1280 --height 720 --framerate 15 --flush -o -\n"
 	if got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}

@@ -54,7 +54,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 		},
 	}}
 	if c.fps < slowRate && exposureSet(want.set) <= time.Second/slowRate {
-		c.fps = slowRate // pictures too many are left out
+		c.fps = startRate // pictures too many are left out
 	}
 	all, values, err := c.chooseControls(&sensor, want.set)
 	if err != nil {
@@ -234,10 +234,13 @@ func (c *rpicamCamera) choices() choices {
 	// These do not change after the opening, so that another goroutine can read them.
 	controls, modes := c.controls, c.modes
 	all := v4l2Controls(controls)
+	width, height := largestMode(modes)
 	return choices{
-		Encodes:  true,
-		Restarts: true,
-		check:    func(set []controlSetting) error { return checkControls(all, asNumbers(modes, set)) },
+		Encodes:   true,
+		Restarts:  true,
+		maxWidth:  width,
+		maxHeight: height,
+		check:     func(set []controlSetting) error { return checkControls(all, asNumbers(modes, set)) },
 		states: func(set []controlSetting) []controlState {
 			assigned, _ := assignKnown(all, asNumbers(modes, set)) // wrong ones are not in use
 			return piStates(controls, piValues(controls, assigned))

@@ -101,6 +101,16 @@ func (m sensorMode) checked(s *piSensor) sensorMode {
 	return m
 }
 
+// largestMode returns the size of the largest mode; 0 without any.
+func largestMode(modes []sensorMode) (width, height int) {
+	for _, m := range modes {
+		if m.width*m.height > width*height {
+			width, height = m.width, m.height
+		}
+	}
+	return width, height
+}
+
 // usefulModes lists the modes without those that another of the same size makes useless: one of
 // more bits that is as fast, or one before it of as many. Those of a size stand one behind the
 // other, the deepest first.

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"image"
 	"image/jpeg"
 	"net/http"
 	"os"
@@ -229,6 +230,44 @@ func TestRpicamChanged(t *testing.T) {
 	for _, c := range s.Controls {
 		if c.Name == "hdr" && c.Value != 0 {
 			t.Errorf("hdr is %d, want what it was", c.Value)
+		}
+	}
+}
+
+// A snapshot from a camera that was released is settled, at any rate, and so is one of the
+// sensor's full size. How long it takes is logged: 2 s is what programs for timelapses wait.
+func TestRpicamSnapshot(t *testing.T) {
+	t.Setenv("RPICAM_START", "1s")
+	t.Setenv("RPICAM_SETTLE", "10")
+	for _, fps := range []string{"1", "9", "30"} {
+		h := thisHost
+		h.drivers = withoutDevices(piDriver(realistic(t, "rpicam-vid", "imx219")))
+		p := beginOn(t, h, "-listen", "127.0.0.1:0", "-camera", "pi", "-fps", fps, "-idle", "100ms")
+		for _, test := range []struct {
+			path          string
+			width, height int
+		}{
+			{"/snapshot", 640, 480},
+			{"/snapshot?size=max", 3280, 2464},
+		} {
+			start := time.Now()
+			response, err := http.Get(p.url + test.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := jpeg.Decode(response.Body)
+			response.Body.Close()
+			if err != nil {
+				t.Fatalf("-fps %s, %s: %s: %v", fps, test.path, response.Status, err)
+			}
+			t.Logf("-fps %s, %s: %v", fps, test.path, time.Since(start))
+			if got := m.Bounds().Size(); got != image.Pt(test.width, test.height) {
+				t.Errorf("-fps %s, %s: got %v, want %dx%d", fps, test.path, got, test.width, test.height)
+			}
+			if f, ok := card.Read(m); !ok || !f.Settled || !f.Window.Near(card.Whole, 0.02) {
+				t.Errorf("-fps %s, %s: got %+v, %v; want all of a settled picture", fps, test.path, f, ok)
+			}
+			eventually(t, "the camera is released", func() bool { return stateOf(t, p)["mode"] == "idle" })
 		}
 	}
 }

@@ -30,8 +30,7 @@
 // stream has another, the camera is opened for this one picture, and then for the stream again,
 // whose viewers keep the last picture meanwhile. While somebody watches, the stream goes on for
 // 3 s at least until the next such picture. One is taken and sent at a time: requests for the
-// same size share it, and others get 503. The largest size of a camera that does not list its
-// sizes is taken to be 1920x1080.
+// same size share it, and others get 503.
 //
 // The camera is the one at the flat cable of a Raspberry Pi. The firmware makes pictures of
 // it where its driver is loaded ("bm2835 mmal"); elsewhere rpicam-vid does, or

@@ -6,8 +6,8 @@ const (
 	// A camera settles its exposure and white balance from picture to picture, and takes about
 	// ten. At less than slowRate, in frames per second, that takes too long for a snapshot:
 	// moonraker-timelapse waits for 2 s, and OctoPrint for 5. So no camera runs at less if it
-	// can run faster, and pictures that are too many are left out. Where these cost next to
-	// nothing, it runs at startRate: ten take 0.7 s then, which leaves 1.3 s to start.
+	// can run faster, but at about startRate, and pictures that are too many are left out. Ten
+	// take 0.7 s then, which leaves 1.3 s to start.
 	slowRate     = 10
 	startRate    = 15
 	settleFrames = 10

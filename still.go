@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func (sv *supervisor) snapshotSize(text string) (width, height int, err error) {
 // largest returns the largest size that the camera has.
 func (ch choices) largest(want settings) (width, height int) {
 	if len(ch.Sizes) == 0 {
-		width, height = defaultMaxWidth, defaultMaxHeight
+		width, height = cmp.Or(ch.maxWidth, defaultMaxWidth), cmp.Or(ch.maxHeight, defaultMaxHeight)
 		if want.width*want.height > width*height {
 			return want.width, want.height
 		}
