@@ -181,7 +181,7 @@ func TestSlowClientsTakeTurns(t *testing.T) {
 // Clients that never read, stand still or never finish their request delay
 // nobody else, and leave nothing behind.
 func TestBadClients(t *testing.T) {
-	s, address := serveStream(t, 100)
+	s, address := serveStream(t, 200)
 	goroutines := runtime.NumGoroutine()
 	good, err := watch(address, "/stream")
 	if err != nil {

@@ -26,9 +26,11 @@ const (
 	// connection and none can be closed.
 	acceptPause = 100 * time.Millisecond
 
-	// requestPause is how long requests that have come may take to be read before a
-	// connection is closed as one without a request. Many viewers may come at once, after
-	// a restart for example, and be accepted before any of their requests is read.
+	// requestGrace is how long a request may take to be read before its connection is closed
+	// as one without. Many viewers may come at once, after a restart for example, and a
+	// slow board accepts them before it reads their requests. Meanwhile it looks each
+	// requestPause whether there is room for the next.
+	requestGrace = 100 * time.Millisecond
 	requestPause = time.Millisecond
 
 	// limitLogSpacing is the least time between two lines about limits.
@@ -66,9 +68,10 @@ type limitListener struct {
 
 // connectionState is the state of a connection that a web server has.
 type connectionState struct {
-	host  string
-	state http.ConnState
-	since uint64 // limitListener.changes when that began
+	host     string
+	accepted time.Time
+	state    http.ConnState
+	since    uint64 // limitListener.changes when that began
 }
 
 // newLimitListener limits the connections of l, to a process that may have maxFiles open
@@ -97,7 +100,7 @@ func (l *limitListener) setState(conn net.Conn, state http.ConnState) {
 	defer l.mu.Unlock()
 	switch state {
 	case http.StateNew:
-		l.conns[conn] = &connectionState{host: remoteHost(conn)}
+		l.conns[conn] = &connectionState{host: remoteHost(conn), accepted: time.Now()}
 	case http.StateHijacked, http.StateClosed:
 		delete(l.conns, conn)
 	}
@@ -114,7 +117,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		switch {
 		case isShortage(err):
 			l.logLimit("%v: connections without a request make room for new ones", err)
-			if !l.closeOldest(l.any) {
+			if closed, _ := l.closeOldest(l.any); !closed {
 				time.Sleep(acceptPause)
 			}
 		case err != nil:
@@ -136,20 +139,32 @@ func isShortage(err error) bool {
 // makeRoom makes room for a connection from host. It is false if all others are busy.
 func (l *limitListener) makeRoom(host string) bool {
 	same := func(c *connectionState) bool { return c.host == host }
-	all, waiting := l.count(same)
-	if waiting >= l.maxWaiting || all >= l.max {
-		time.Sleep(requestPause)
-		all, waiting = l.count(same)
+	for end := time.Now().Add(requestGrace); ; time.Sleep(requestPause) {
+		all, waiting := l.count(same)
+		if waiting < l.maxWaiting && all < l.max {
+			return true
+		}
+		match := l.any
+		if waiting >= l.maxWaiting {
+			match = same
+		}
+		closed, pending := l.closeOldest(match)
+		if !closed && pending && time.Now().Before(end) {
+			continue
+		}
+		l.logFull(host, waiting)
+		return closed
 	}
-	switch {
-	case waiting >= l.maxWaiting:
+}
+
+// logFull logs which of the limits was reached when a connection came from host, of which some
+// wait for a request.
+func (l *limitListener) logFull(host string, waiting int) {
+	if waiting >= l.maxWaiting {
 		l.logLimit("%s has %d connections without a request, as many as it may: the oldest makes room for each new one", cmp.Or(host, "the unix socket"), l.maxWaiting)
-		return l.closeOldest(same)
-	case all < l.max:
-		return true
+		return
 	}
 	l.logLimit("all %d connections are in use: for each new one the oldest without a request is closed, or else the new one; allow more with %s", l.max, l.limitedBy)
-	return l.closeOldest(l.any)
 }
 
 // any is true for each connection.
@@ -169,28 +184,37 @@ func (l *limitListener) count(match func(*connectionState) bool) (all, waiting i
 }
 
 // closeOldest closes, of the connections that match, the one that has been idle for longest,
-// or else the one whose first request has been awaited for longest. It is false if there is
-// neither.
-func (l *limitListener) closeOldest(match func(*connectionState) bool) bool {
-	conn := l.removeOldest(match)
+// or else the one whose first request has been awaited for longest. It reports whether there was
+// one, and whether the first request of any other is still to be read.
+func (l *limitListener) closeOldest(match func(*connectionState) bool) (closed, pending bool) {
+	conn, pending := l.removeOldest(match)
 	if conn == nil {
-		return false
+		return false, pending
 	}
 	conn.Close()
-	return true
+	return true, pending
 }
 
 // removeOldest removes the connection that closeOldest closes; nil if there is none.
-func (l *limitListener) removeOldest(match func(*connectionState) bool) (oldest net.Conn) {
+func (l *limitListener) removeOldest(match func(*connectionState) bool) (oldest net.Conn, pending bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for conn, c := range l.conns {
-		if c.state != http.StateActive && match(c) && (oldest == nil || c.goesBefore(l.conns[oldest])) {
+		switch {
+		case c.state == http.StateActive || !match(c):
+		case !c.mayGo():
+			pending = true
+		case oldest == nil || c.goesBefore(l.conns[oldest]):
 			oldest = conn
 		}
 	}
 	delete(l.conns, oldest)
-	return oldest
+	return oldest, pending
+}
+
+// mayGo reports whether c, which waits for a request, has had its time for the first.
+func (c *connectionState) mayGo() bool {
+	return c.state == http.StateIdle || time.Since(c.accepted) >= requestGrace
 }
 
 // goesBefore reports whether c is closed before d when both wait for a request.

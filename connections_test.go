@@ -59,7 +59,7 @@ func (c farConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(c.h
 func (lt *limitTest) connect(host, path string) *limitClient {
 	lt.Helper()
 	c := lt.begin(host, path)
-	time.Sleep(10 * time.Millisecond)
+	time.Sleep(2 * requestGrace)
 	return c
 }
 
