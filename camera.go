@@ -138,6 +138,7 @@ type settings struct {
 	fps           float64 // frames per second; 0: the driver's choice
 	quality       int     // of JPEGs that we encode, 1 to 100
 	set           []controlSetting
+	still         bool // one picture is wanted: its size matters, and not how many more there could be
 
 	last cameraInfo // of the camera that gave pictures last, which is preferred
 	twin bool       // another camera with its name was seen

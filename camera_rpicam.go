@@ -56,7 +56,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	if c.fps < slowRate && exposureSet(want.set) <= time.Second/slowRate {
 		c.fps = startRate // pictures too many are left out
 	}
-	all, values, err := c.chooseControls(&sensor, want.set)
+	all, values, err := c.chooseControls(&sensor, want)
 	if err != nil {
 		return nil, &advisedError{c.info.Name + ": " + err.Error(), nil}
 	}
@@ -95,15 +95,19 @@ func (c *rpicamCamera) streamOptions(index, quality int) [][]string {
 
 // chooseControls chooses the sensor's mode. It returns all controls, also those that the program
 // is too old for, and their values after some were set.
-func (c *rpicamCamera) chooseControls(s *piSensor, set []controlSetting) (all []*piControl, values map[string]int64, err error) {
+func (c *rpicamCamera) chooseControls(s *piSensor, want settings) (all []*piControl, values map[string]int64, err error) {
 	all = piControls(s)
 	mode := -1
 	if len(s.modes) > 0 {
 		c.modes = usefulModes(s.modes)
-		mode = chooseMode(c.modes, c.info.Width, c.info.Height, c.fps)
+		needed := c.fps
+		if want.still {
+			needed = min(needed, slowRate)
+		}
+		mode = chooseMode(c.modes, c.info.Width, c.info.Height, needed)
 		all = append([]*piControl{newModeControl(c.modes, mode)}, all...)
 	}
-	assigned, err := assignKnown(v4l2Controls(all), asNumbers(c.modes, set))
+	assigned, err := assignKnown(v4l2Controls(all), asNumbers(c.modes, want.set))
 	if err != nil {
 		return nil, nil, err
 	}

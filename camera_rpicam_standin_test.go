@@ -269,6 +269,11 @@ func TestRpicamSnapshot(t *testing.T) {
 			}
 			eventually(t, "the camera is released", func() bool { return stateOf(t, p)["mode"] == "idle" })
 		}
+		// Not a smaller mode that is faster, and whose pictures are made larger.
+		record, err := os.ReadFile(os.Getenv("RPICAM_RECORD"))
+		if err != nil || !strings.Contains(string(record), "--mode 3280:2464:") {
+			t.Errorf("-fps %s: it was never started with the largest mode: %s, error %v", fps, record, err)
+		}
 	}
 }
 

@@ -194,7 +194,7 @@ func (sv *supervisor) takeStill(ctx context.Context) bool {
 // the camera.
 func (sv *supervisor) captureStill(st *still) error {
 	want, generation := sv.wanted()
-	want.width, want.height = st.width, st.height
+	want.width, want.height, want.still = st.width, st.height, true
 	opened, err := sv.open(sv.source, want, generation)
 	if err != nil {
 		return err
