@@ -131,7 +131,7 @@ func TestStreaming(t *testing.T) {
 	}
 
 	c.answer("stall on")
-	time.Sleep(100 * time.Millisecond) // the frame under way would take the URB
+	time.Sleep(time.Second) // the frame under way would take the URB
 	h.send(cmdSubmit, []uint32{directionIn, streamEndpoint & 0xf, 0, bulkPayload}, nil, nil)
 	victim := h.number
 	for _, want := range []int32{-int32(unix.ECONNRESET), 0} {
