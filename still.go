@@ -179,6 +179,7 @@ func (sv *supervisor) takeStill(ctx context.Context) bool {
 		return false
 	}
 	defer context.AfterFunc(ctx, st.cancel)()
+	sv.tookStill = true
 	if err := sv.captureStill(st); err != nil {
 		sv.finishStill(st, nil, err)
 	}

@@ -66,6 +66,7 @@ type supervisor struct {
 	failures         map[string]failure // devices that may be no cameras
 	searchGeneration uint32             // of the settings that the search uses
 	source           candidate          // the camera that was found last
+	tookStill        bool               // since then: the stream goes on with no darker pictures
 	hadCamera        bool               // a camera with a device was seen: no more emulated ones
 	showsLost        bool               // the "camera lost" picture is the newest
 	lastLine         string             // the last line: only changes are logged
@@ -190,9 +191,11 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 		found.Close()
 		debug.FreeOSMemory() // nothing else may need its memory for long
 	}()
+	afterStill := sv.tookStill
+	sv.tookStill = false
 	for first := true; ; first = false {
 		found.frame.settled = found.pace.note(found.at)
-		if found.frame.settled || !sv.stream.isSettled() {
+		if found.frame.settled || !afterStill || !sv.stream.isSettled() {
 			sv.stream.publish(found.frame, found.jpeg, found.at)
 		} else {
 			sv.stream.putFrame(found.frame)
