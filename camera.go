@@ -225,6 +225,12 @@ type absentError string
 func (e absentError) Error() string        { return string(e) }
 func (e absentError) Is(target error) bool { return target == fs.ErrNotExist }
 
+// isAdvice reports whether an error says more than that there is no such camera.
+func isAdvice(err error) bool {
+	var absent absentError
+	return !errors.Is(err, fs.ErrNotExist) || errors.As(err, &absent)
+}
+
 const errNoCamera = notFoundError("no camera found: is it plugged in, and its kernel driver loaded?")
 
 // noPictureError is an error of a device that has never given a picture, or has none that

@@ -102,8 +102,7 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !e.addReader() {
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, fmt.Sprintf("too many readers: %d have the events already (see -max-clients)", e.server.stream.maxViewers), http.StatusServiceUnavailable)
+		unavailable(w, fmt.Sprintf("too many readers: %d have the events already (see -max-clients)", e.server.stream.maxViewers))
 		return
 	}
 	defer e.removeReader()

@@ -161,13 +161,12 @@ func (c candidate) isBeyond(before candidate, reason error) bool {
 // that have no camera, the last says it best, as it supports the most.
 func (sv *supervisor) moreHelpful(a, b error) error {
 	rank := func(err error) int {
-		var absent absentError
 		switch {
 		case err == nil:
 			return 0
 		case !maybeNoCamera(err):
 			return 4
-		case (!errors.Is(err, fs.ErrNotExist) || errors.As(err, &absent)) && (!sv.hadCamera || sv.initial.device() != ""):
+		case isAdvice(err) && (!sv.hadCamera || sv.initial.device() != ""):
 			return 3
 		case errors.Is(err, fs.ErrNotExist):
 			return 2
@@ -325,8 +324,7 @@ func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 
 func (sv *supervisor) logEmulated(cam camera, why error) {
 	line := "camera: " + cam.Info().String() + "; no real one was found"
-	var absent absentError
-	if !errors.Is(why, fs.ErrNotExist) || errors.As(why, &absent) {
+	if isAdvice(why) {
 		line += fmt.Sprintf(" (%v)", why)
 	}
 	sv.logChange(line + ", one that is plugged in takes over")

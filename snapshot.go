@@ -58,7 +58,7 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	v.sendSnapshot(w, f)
 }
 
-// unavailable says why there is no picture now.
+// unavailable says why what was asked for is not to be had now.
 func unavailable(w http.ResponseWriter, why string) {
 	extendDeadline(w)
 	w.Header().Set("Retry-After", "5")

@@ -183,8 +183,8 @@ func (sv *supervisor) report(cam camera, change uint32) {
 }
 
 // capture publishes the frames of a camera that was found, until it fails, and closes it. It
-// returns nil when nobody watches any more, and when the camera must be opened again. A frame
-// from before the exposure was right takes the place of none that is better.
+// returns nil when nobody watches any more, and when the camera must be opened again. After a
+// still, frames from before the exposure was right do not take the place of one that is better.
 func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	defer func() {
 		sv.detach()

@@ -31,7 +31,7 @@ func (r *Repairer) countScan(s *scan) (end int, err error) {
 		if err := d.skipMCUs(mcus, r.blocks, s); err != nil {
 			return 0, r.damageAt(d.pos, err)
 		}
-		end := d.offset()
+		end = d.offset()
 		r.pos = findMarker(r.jpeg, end)
 		if extra := bytes.Trim(r.jpeg[end:r.pos], "\x00\xff"); len(extra) > maxExtra && r.pos < len(r.jpeg) {
 			return 0, damageExtra

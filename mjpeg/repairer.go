@@ -25,7 +25,7 @@ const (
 // markers come in order and none is missing, that the size is there, and what each scan needs.
 // That finds most of what happens to a picture on its way, and costs little. A hole in the
 // data of a scan has no such sign. To find it, Append counts the blocks that the
-// Huffman-coded data holds. That takes ten times as long, so it does it for the first
+// Huffman-coded data holds. That takes twenty times as long, so it does it for the first
 // pictures of a camera, for one in 128 after that, and for all pictures for a minute or two
 // after a damaged one. Data with arithmetic coding, and the refining scans of progressive
 // pictures, are not counted.
@@ -186,16 +186,17 @@ func (r *Repairer) nextMarker() (byte, error) {
 	if r.pos == len(r.jpeg) {
 		return 0, r.cutOff()
 	}
-	if err := r.takeOut(from, r.pos); err != nil {
+	if err := r.takeOut(from); err != nil {
 		return 0, err
 	}
 	r.pos += 2
 	return r.jpeg[r.pos-1], nil
 }
 
-// takeOut takes the bytes between two offsets out of the picture, if they are not fill. The
-// second offset is r.pos.
-func (r *Repairer) takeOut(from, to int) error {
+// takeOut takes the bytes from an offset to the marker at pos out of the picture, if they are not
+// fill.
+func (r *Repairer) takeOut(from int) error {
+	to := r.pos
 	for to > from && r.jpeg[to-1] == 0xff {
 		to-- // fill in front of the marker
 	}

@@ -119,16 +119,7 @@ func TestCaptureMplaneAllocates(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.SetDeadline(time.Now().Add(time.Minute))
-	b := new(v4l2.Buffer)
-	allocs := testing.AllocsPerRun(100, func() {
-		c.Calls = c.Calls[:0]
-		if err := errors.Join(d.Dequeue(b), d.Queue(b)); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if allocs != 0 {
-		t.Errorf("got %v allocations per picture, want none", allocs)
-	}
+	wantNoAllocs(t, c, d)
 }
 
 // A device that has both kinds of requests gets those for one plane.
