@@ -5,10 +5,7 @@ package v4l2
 import (
 	"errors"
 	"os"
-	"runtime"
-	"slices"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -47,64 +44,23 @@ func (b *Buffer) Monotonic() (at time.Duration, ok bool) {
 // into memory (VIDIOC_QUERYBUF, mmap(2)) and queues them to be filled (VIDIOC_QBUF). It
 // returns how many there are; 0 if the driver has no memory for pictures of this size.
 func (d *Device) RequestBuffers(count int) (granted int, err error) {
-	d.requested = true
-	req := uapi.RequestBuffers{Count: uint32(count), Type: d.bufType(), Memory: uapi.V4L2_MEMORY_MMAP}
-	if err := d.ioctl(uapi.VIDIOC_REQBUFS, unsafe.Pointer(&req)); err != nil {
+	if err := d.capture.request(count); err != nil {
 		return 0, err
 	}
-	for i := range req.Count {
-		var b Buffer
-		d.reset(&b)
-		b.raw.Index = i
-		if err := d.bufferIoctl(uapi.VIDIOC_QUERYBUF, &b.raw); err != nil {
-			return 0, err
-		}
-		if err := d.mapBuffer(&b.raw); err != nil {
-			return 0, err
-		}
-		if err := d.Queue(&b); err != nil {
+	for i := range d.capture.mapped {
+		b := d.capture.buffer(i)
+		if err := d.capture.enqueue(&b); err != nil {
 			return 0, err
 		}
 	}
-	return len(d.mapped), nil
-}
-
-// mapBuffer maps the planes of a buffer, which VIDIOC_QUERYBUF has described.
-func (d *Device) mapBuffer(b *uapi.Buffer) error {
-	planes := []uapi.Plane{{MemOffset: b.Offset, Length: b.Length}}
-	if d.mplane {
-		planes = d.planes[:min(b.Length, uapi.VIDEO_MAX_PLANES)]
-	}
-	d.mapped = append(d.mapped, nil)
-	last := &d.mapped[len(d.mapped)-1]
-	for _, p := range planes {
-		mapped, err := d.kernel.Mmap(d.fd, int64(p.MemOffset), int(p.Length))
-		if err != nil {
-			return err
-		}
-		*last = append(*last, mapped)
-	}
-	return nil
-}
-
-// releaseBuffers stops the device and gives the buffers back.
-func (d *Device) releaseBuffers() (errs []error) {
-	typ := int32(d.bufType())
-	errs = append(errs, d.ioctl(uapi.VIDIOC_STREAMOFF, unsafe.Pointer(&typ)))
-	for _, mapped := range slices.Concat(d.mapped...) {
-		errs = append(errs, d.kernel.Munmap(mapped))
-	}
-	d.mapped = nil
-	none := uapi.RequestBuffers{Type: d.bufType(), Memory: uapi.V4L2_MEMORY_MMAP}
-	return append(errs, d.ioctl(uapi.VIDIOC_REQBUFS, unsafe.Pointer(&none)))
+	return len(d.capture.mapped), nil
 }
 
 // StreamOn starts the capture (VIDIOC_STREAMON), and lights the lamp that many cameras
 // have. EBUSY says that another program uses the device, ENOSPC that the USB has no
 // bandwidth left, and EPIPE that the pipeline of the device is not set up.
 func (d *Device) StreamOn() error {
-	typ := int32(d.bufType())
-	if err := d.ioctl(uapi.VIDIOC_STREAMON, unsafe.Pointer(&typ)); err != nil {
+	if err := d.capture.streamOn(); err != nil {
 		return err
 	}
 	watcher, err := d.kernel.Watch(d.fd)
@@ -146,63 +102,10 @@ func (d *Device) Dequeue(b *Buffer) error {
 
 // TryDequeue takes a buffer that is filled already. It returns unix.EAGAIN if there is
 // none.
-func (d *Device) TryDequeue(b *Buffer) error {
-	d.reset(b)
-	if err := d.bufferIoctl(uapi.VIDIOC_DQBUF, &b.raw); err != nil {
-		return err
-	}
-	if int64(b.raw.Index) >= int64(len(d.mapped)) {
-		return errNotOurs
-	}
-	mapped := d.mapped[b.raw.Index]
-	for i, m := range mapped {
-		first, end := uint32(0), b.raw.BytesUsed
-		if d.mplane {
-			first, end = d.planes[i].DataOffset, d.planes[i].BytesUsed
-		}
-		if int64(end) > int64(len(m)) {
-			return errNotOurs
-		}
-		b.planes[i] = m[min(first, end):end]
-	}
-	b.count = len(mapped)
-	return nil
-}
-
-var errNotOurs = errors.New("the driver returned a buffer that it does not have")
+func (d *Device) TryDequeue(b *Buffer) error { return d.capture.dequeue(b) }
 
 // Queue gives a buffer back to be filled (VIDIOC_QBUF).
 func (d *Device) Queue(b *Buffer) error {
 	b.count, b.planes = 0, [uapi.VIDEO_MAX_PLANES][]byte{}
-	return d.bufferIoctl(uapi.VIDIOC_QBUF, &b.raw)
-}
-
-func (d *Device) reset(b *Buffer) {
-	*b = Buffer{raw: uapi.Buffer{Type: d.bufType(), Memory: uapi.V4L2_MEMORY_MMAP}}
-}
-
-// bufferIoctl makes a request about a buffer, in the layout that the kernel has for it: on
-// 32 bits there are two. The kernel reads and writes d.planes through a pointer that is a
-// number to Go, so a Pinner keeps it in place.
-func (d *Device) bufferIoctl(request uintptr, b *uapi.Buffer) error {
-	if d.mplane {
-		var pin runtime.Pinner
-		defer pin.Unpin()
-		pin.Pin(&d.planes)
-		clear(d.planes[:])
-		b.Offset, b.Length = uintptr(unsafe.Pointer(&d.planes)), uapi.VIDEO_MAX_PLANES
-	}
-	if !d.time64 {
-		err := d.ioctl(request, unsafe.Pointer(b))
-		if !uapi.TimeIs32 || !errors.Is(err, unix.ENOTTY) {
-			return err
-		}
-		d.time64 = true
-	}
-	d.wide.Set(b)
-	if err := d.ioctl(uapi.Time64Request(request), unsafe.Pointer(&d.wide)); err != nil {
-		return err
-	}
-	d.wide.Get(b)
-	return nil
+	return d.capture.enqueue(&b.raw)
 }

@@ -17,16 +17,13 @@ type Device struct {
 	kernel Kernel
 	fd     int
 	path   string
-	mplane bool // pictures come in planes of memory, one or more: see QueryCap
 
 	// See buffer.go.
-	requested bool       // VIDIOC_REQBUFS was made
-	mapped    [][][]byte // the planes of each buffer
-	watcher   Watcher    // nil until the device streams
-	waiting   *Buffer    // what Dequeue is to fill
-	dequeued  error      // what came of it
-	try       func(fd uintptr) bool
-	planes    [uapi.VIDEO_MAX_PLANES]uapi.Plane // of the buffer that a request is about
+	capture  queue
+	watcher  Watcher // nil until the device streams
+	waiting  *Buffer // what Dequeue is to fill
+	dequeued error   // what came of it
+	try      func(fd uintptr) bool
 
 	// Some 32-bit kernels want uapi.BufferTime64, which is here because it would be
 	// allocated for each call otherwise.
@@ -40,7 +37,9 @@ func Open(k Kernel, path string) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Device{kernel: k, fd: fd, path: path}, nil
+	d := &Device{kernel: k, fd: fd, path: path}
+	d.capture = queue{device: d, typ: uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE}
+	return d, nil
 }
 
 // Path returns the path that the device was opened by.
@@ -50,10 +49,11 @@ func (d *Device) Path() string { return d.path }
 // A step that was left out would let the next opening fail with EBUSY, so no error stops
 // it: it returns all of them.
 func (d *Device) Close() error {
-	var errs []error
-	if d.requested {
-		errs = d.releaseBuffers()
-	}
+	return d.close(release(&d.capture))
+}
+
+// close closes the device, and returns what went wrong before and with that.
+func (d *Device) close(errs []error) error {
 	if d.watcher != nil {
 		errs = append(errs, d.watcher.Close())
 	} else {
@@ -99,13 +99,20 @@ func (d *Device) QueryCap() (Capability, error) {
 	if raw.Capabilities&uapi.V4L2_CAP_DEVICE_CAPS != 0 {
 		c.Capabilities = raw.DeviceCaps
 	}
-	d.mplane = c.Has(CapVideoCaptureMplane) && !c.Has(CapVideoCapture)
+	if c.isMplane() {
+		d.capture.typ = uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE
+	}
 	return c, nil
 }
 
 // Has reports whether the node has one of these capabilities.
 func (c Capability) Has(capabilities uint32) bool {
 	return c.Capabilities&capabilities != 0
+}
+
+// isMplane reports whether the node has the multi-planar API and no other.
+func (c Capability) isMplane() bool {
+	return c.Has(CapVideoCaptureMplane|CapVideoM2MMplane) && !c.Has(CapVideoCapture|CapVideoM2M)
 }
 
 // IsCapture reports whether pictures come out of the node and none go in. Encoders and
@@ -142,14 +149,6 @@ func (d *Device) EventPending() (bool, error) {
 	n, err := d.kernel.Poll(fds, 0)
 	// A device that does not stream any more has all the events.
 	return n > 0 && fds[0].Revents&(unix.POLLPRI|unix.POLLERR) == unix.POLLPRI, err
-}
-
-// bufType is the type of buffer that requests are about.
-func (d *Device) bufType() uint32 {
-	if d.mplane {
-		return uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE
-	}
-	return uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE
 }
 
 func (d *Device) ioctl(request uintptr, arg unsafe.Pointer) error {

@@ -75,7 +75,7 @@ func TestCapture(t *testing.T) {
 	if err != nil || string(picture) != "a picture" {
 		t.Errorf("got %q, error %v", picture, err)
 	}
-	const want = "open QUERYCAP S_FMT REQBUFS 2 QUERYBUF mmap QBUF QUERYBUF mmap QBUF STREAMON watch wait DQBUF QBUF " +
+	const want = "open QUERYCAP S_FMT REQBUFS 2 QUERYBUF mmap QUERYBUF mmap QBUF QBUF STREAMON watch wait DQBUF QBUF " +
 		"STREAMOFF munmap munmap REQBUFS 0 close"
 	if got := strings.Join(c.Calls, " "); got != want {
 		t.Errorf("calls:\ngot  %s\nwant %s", got, want)

@@ -54,10 +54,12 @@ const (
 
 // EnumFormats lists the pixel formats that the device captures (VIDIOC_ENUM_FMT). With an
 // error it returns those before.
-func (d *Device) EnumFormats() (formats []FourCC, err error) {
+func (d *Device) EnumFormats() (formats []FourCC, err error) { return d.capture.enumFormats() }
+
+func (q *queue) enumFormats() (formats []FourCC, err error) {
 	for len(formats) < maxFormats {
-		desc := uapi.FmtDesc{Index: uint32(len(formats)), Type: d.bufType()}
-		err := d.ioctl(uapi.VIDIOC_ENUM_FMT, unsafe.Pointer(&desc))
+		desc := uapi.FmtDesc{Index: uint32(len(formats)), Type: q.typ}
+		err := q.device.ioctl(uapi.VIDIOC_ENUM_FMT, unsafe.Pointer(&desc))
 		if errors.Is(err, unix.EINVAL) {
 			break // past the last
 		}
@@ -101,7 +103,7 @@ type PixFormat struct {
 	PixelFormat FourCC
 	FrameSize
 	BytesPerLine [uapi.VIDEO_MAX_PLANES]int // of each plane of memory; some drivers leave it 0
-	SizeImage    int                        // bytes, at most, of all planes
+	SizeImage    [uapi.VIDEO_MAX_PLANES]int // bytes of each plane of memory, at most
 
 	// LimitedRange says that luminance, or red, green and blue, go from 16 to 235 only. If
 	// the driver leaves the range to the colour space, it is so in all but JPEG's, and not
@@ -115,22 +117,22 @@ type PixFormat struct {
 // those that programs here use.
 var fullRange = []string{"GREY", "RGB3", "BGR3", "RGBP"}
 
-func newPixFormat(f *uapi.Format) PixFormat {
+func (q *queue) newPixFormat(f *uapi.Format) PixFormat {
 	raw := f.Pix
 	p := PixFormat{
 		PixelFormat: FourCC(raw.PixelFormat),
 		FrameSize:   FrameSize{int(raw.Width), int(raw.Height)},
 	}
-	if f.Type == uapi.V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE {
+	if q.mplane() {
 		m := f.Mplane()
 		for i, plane := range m.Planes[:min(m.NumPlanes, uapi.VIDEO_MAX_PLANES)] {
 			p.BytesPerLine[i] = int(plane.BytesPerLine)
-			p.SizeImage += int(plane.SizeImage)
+			p.SizeImage[i] = int(plane.SizeImage)
 		}
 		p.LimitedRange = isLimited(p.PixelFormat, m.Colorspace, uint32(m.Quantization))
 		return p
 	}
-	p.BytesPerLine[0], p.SizeImage = int(raw.BytesPerLine), int(raw.SizeImage)
+	p.BytesPerLine[0], p.SizeImage[0] = int(raw.BytesPerLine), int(raw.SizeImage)
 	if raw.Priv != uapi.V4L2_PIX_FMT_PRIV_MAGIC {
 		raw.Quantization = uapi.V4L2_QUANTIZATION_DEFAULT
 	}
@@ -148,19 +150,25 @@ func isLimited(format FourCC, colorspace, quantization uint32) bool {
 
 // Format returns the format that is set (VIDIOC_G_FMT).
 func (d *Device) Format() (PixFormat, error) {
-	f := uapi.Format{Type: d.bufType()}
+	f := uapi.Format{Type: d.capture.typ}
 	err := d.ioctl(uapi.VIDIOC_G_FMT, unsafe.Pointer(&f))
-	return newPixFormat(&f), err
+	return d.capture.newPixFormat(&f), err
 }
 
 // SetFormat asks for a format and a size, and returns what the driver grants, which may be
 // another format and another size (VIDIOC_S_FMT). EBUSY says that another program uses
 // the device, or that this one has requested buffers already.
 func (d *Device) SetFormat(format FourCC, size FrameSize) (PixFormat, error) {
-	f := uapi.Format{Type: d.bufType()}
+	var f uapi.Format
+	f.Pix.Field = uapi.V4L2_FIELD_ANY
+	return d.capture.setFormat(f, format, size)
+}
+
+// setFormat completes f and sets it.
+func (q *queue) setFormat(f uapi.Format, format FourCC, size FrameSize) (PixFormat, error) {
+	f.Type = q.typ
 	f.Pix.PixelFormat = uint32(format) // which is the same in Mplane, with the other fields here
 	f.Pix.Width, f.Pix.Height = uint32(size.Width), uint32(size.Height)
-	f.Pix.Field = uapi.V4L2_FIELD_ANY
-	err := d.ioctl(uapi.VIDIOC_S_FMT, unsafe.Pointer(&f))
-	return newPixFormat(&f), err
+	err := q.device.ioctl(uapi.VIDIOC_S_FMT, unsafe.Pointer(&f))
+	return q.newPixFormat(&f), err
 }

@@ -55,7 +55,7 @@ func TestFormatMplane(t *testing.T) {
 	}
 	want := v4l2.PixFormat{
 		PixelFormat: formats[0], FrameSize: v4l2.FrameSize{Width: 64, Height: 48},
-		BytesPerLine: [8]int{64, 32, 48}, SizeImage: 3 * int(c.BufferSize),
+		BytesPerLine: [8]int{64, 32, 48}, SizeImage: [8]int{int(c.BufferSize), int(c.BufferSize), int(c.BufferSize)},
 	}
 	if got != want { // its colours are those of JPEG, so the range is full
 		t.Errorf("got %+v, want %+v", got, want)

@@ -62,7 +62,7 @@ type CaptureParm struct {
 // Parm returns how fast the device captures (VIDIOC_G_PARM). ENOTTY and EINVAL say that it
 // has one rate and does not tell which.
 func (d *Device) Parm() (CaptureParm, error) {
-	p := uapi.StreamParm{Type: d.bufType()}
+	p := uapi.StreamParm{Type: d.capture.typ}
 	err := d.ioctl(uapi.VIDIOC_G_PARM, unsafe.Pointer(&p))
 	return newCaptureParm(p.Capture), err
 }
@@ -70,7 +70,7 @@ func (d *Device) Parm() (CaptureParm, error) {
 // SetParm asks for the time per frame in p, which Parm returned, and returns what the
 // driver grants (VIDIOC_S_PARM).
 func (d *Device) SetParm(p CaptureParm) (CaptureParm, error) {
-	raw := uapi.StreamParm{Type: d.bufType(), Capture: p.raw}
+	raw := uapi.StreamParm{Type: d.capture.typ, Capture: p.raw}
 	raw.Capture.TimePerFrame = uapi.Fract(p.TimePerFrame)
 	err := d.ioctl(uapi.VIDIOC_S_PARM, unsafe.Pointer(&raw))
 	return newCaptureParm(raw.Capture), err

@@ -11,9 +11,12 @@ import (
 // Constants of include/uapi/linux/videodev2.h.
 const (
 	V4L2_BUF_TYPE_VIDEO_CAPTURE        = 1
+	V4L2_BUF_TYPE_VIDEO_OUTPUT         = 2
 	V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE = 9
+	V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE  = 10
 	V4L2_MEMORY_MMAP                   = 1
 	V4L2_FIELD_ANY                     = 0
+	V4L2_FIELD_NONE                    = 1 // progressive
 
 	VIDEO_MAX_PLANES = 8
 
@@ -58,6 +61,11 @@ const (
 
 	V4L2_CID_EXPOSURE_ABSOLUTE      = 0x009a0902 // in units of 100 us
 	V4L2_CID_EXPOSURE_AUTO_PRIORITY = 0x009a0903
+
+	V4L2_CID_MPEG_VIDEO_BITRATE       = 0x009909cf // bits per second
+	V4L2_CID_JPEG_COMPRESSION_QUALITY = 0x009d0903
+
+	V4L2_SEL_TGT_CROP = 0
 )
 
 // Capability is struct v4l2_capability.
@@ -148,11 +156,22 @@ type CaptureParm struct {
 	_            [4]uint32
 }
 
-// StreamParm is struct v4l2_streamparm.
+// StreamParm is struct v4l2_streamparm. struct v4l2_outputparm, of the other direction, has the
+// same layout.
 type StreamParm struct {
 	Type    uint32
 	Capture CaptureParm
 	_       [200 - unsafe.Sizeof(CaptureParm{})]byte
+}
+
+// Selection is struct v4l2_selection.
+type Selection struct {
+	Type          uint32
+	Target        uint32
+	Flags         uint32
+	Left, Top     int32
+	Width, Height uint32
+	_             [9]uint32
 }
 
 // RequestBuffers is struct v4l2_requestbuffers.
@@ -227,10 +246,11 @@ type BufferTime64 struct {
 // TimeIs32 reports whether Buffer has 32 bits of time in this program.
 const TimeIs32 = unsafe.Sizeof(unix.Timeval{}) == 8
 
-// Set sets all of w but the time to what b has. No request sends a time to the kernel.
+// Set sets w to what b has.
 func (w *BufferTime64) Set(b *Buffer) {
 	*w = BufferTime64{
 		Index: b.Index, Type: b.Type, BytesUsed: b.BytesUsed, Flags: b.Flags, Field: b.Field,
+		Seconds: int64(b.Timestamp.Sec), Micros: int64(b.Timestamp.Usec),
 		Timecode: b.Timecode, Sequence: b.Sequence, Memory: b.Memory,
 		Offset: b.Offset, Length: b.Length, RequestFD: b.RequestFD,
 	}
@@ -379,6 +399,8 @@ const (
 	VIDIOC_ENUM_FRAMEINTERVALS = iocRead | iocWrite | unsafe.Sizeof(FrmIvalEnum{})<<16 | 'V'<<8 | 75
 	VIDIOC_SUBSCRIBE_EVENT     = iocWrite | unsafe.Sizeof(EventSubscription{})<<16 | 'V'<<8 | 90
 
+	VIDIOC_S_SELECTION = iocRead | iocWrite | unsafe.Sizeof(Selection{})<<16 | 'V'<<8 | 95
+
 	VIDIOC_S_STD            = iocWrite | unsafe.Sizeof(Std{})<<16 | 'V'<<8 | 24
 	VIDIOC_QUERYSTD         = iocRead | unsafe.Sizeof(Std{})<<16 | 'V'<<8 | 63
 	VIDIOC_S_DV_TIMINGS     = iocRead | iocWrite | unsafe.Sizeof(DVTimings{})<<16 | 'V'<<8 | 87
@@ -414,6 +436,8 @@ var requestNames = map[uintptr]string{
 	VIDIOC_ENUM_FRAMESIZES:     "VIDIOC_ENUM_FRAMESIZES",
 	VIDIOC_ENUM_FRAMEINTERVALS: "VIDIOC_ENUM_FRAMEINTERVALS",
 	VIDIOC_SUBSCRIBE_EVENT:     "VIDIOC_SUBSCRIBE_EVENT",
+
+	VIDIOC_S_SELECTION: "VIDIOC_S_SELECTION",
 
 	VIDIOC_S_STD:            "VIDIOC_S_STD",
 	VIDIOC_QUERYSTD:         "VIDIOC_QUERYSTD",
