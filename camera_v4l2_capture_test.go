@@ -29,7 +29,7 @@ func TestV4L2Calls(t *testing.T) {
 	}
 	want := "open QUERYCAP G_INPUT S_INPUT QUERY_DV_TIMINGS QUERYSTD ENUM_FMT ENUM_FMT ENUM_FMT ENUM_FRAMESIZES S_FMT" +
 		" G_PARM ENUM_FRAMEINTERVALS S_PARM SUBSCRIBE_EVENT REQBUFS 4" +
-		strings.Repeat(" QUERYBUF mmap QBUF", 4) +
+		strings.Repeat(" QUERYBUF mmap", 4) + strings.Repeat(" QBUF", 4) +
 		" STREAMON watch G_EXT_CTRLS" +
 		strings.Repeat(" wait DQBUF DQBUF QBUF", 2) +
 		" STREAMOFF munmap munmap munmap munmap REQBUFS 0 close"

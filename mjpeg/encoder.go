@@ -13,6 +13,7 @@ type RawFormat struct {
 	PixelFormat   string // the letters of a V4L2 pixel format, "YUYV": see the package comment
 	Width, Height int    // pixels
 	Strides       [3]int // bytes from row to row, of each plane of memory; 0: rows are not padded
+	Rows          int    // that there is memory for, up to the next plane in it; 0: Height
 	LimitedRange  bool   // samples have the range of television, black is 16; if not, that of JPEGs
 }
 
@@ -61,21 +62,14 @@ const stripsPerCore = 4
 // as that of libjpeg. It fails if it does not know the format, or if a JPEG cannot have the
 // size.
 func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
-	format := findPixelFormat(f.PixelFormat)
-	if format == nil {
-		return nil, fmt.Errorf("no encoder for the pixel format %q", f.PixelFormat)
+	e := &Encoder{width: f.Width, height: f.Height}
+	var samples []samples
+	var err error
+	if e.format, e.planes, samples, err = f.layout(); err != nil {
+		return nil, err
 	}
-	e := &Encoder{width: f.Width, height: f.Height, format: format}
-	if !format.grey() {
-		e.width &^= 1 // chrominance comes for pairs of pixels
-	}
-	strides := format.strides(f.Width, f.Strides)
-	if !e.isPossible(max(strides[0], strides[1], strides[2])) {
-		return nil, errors.New("pictures are of a size that JPEG does not have")
-	}
-	planes, samples := format.layout(e.width, e.height, strides)
-	e.planes = planes
-	for _, p := range planes {
+	e.width = samples[0].width
+	for _, p := range e.planes {
 		e.lengths[p.memory] = p.offset + p.height*p.stride
 	}
 	e.setComponents(samples, quality, f.LimitedRange)
@@ -88,10 +82,32 @@ func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
 // in colour, the next lower even number.
 func (e *Encoder) Size() (width, height int) { return e.width, e.height }
 
-// isPossible reports whether a JPEG can have the size, and a raw picture is less than 2 GB.
-func (e *Encoder) isPossible(stride int) bool {
+// layout returns the pixel format, and its layout for pictures of f. It fails if there is no such
+// format, or if a JPEG cannot have the size.
+func (f *RawFormat) layout() (*pixelFormat, []plane, []samples, error) {
+	format := findPixelFormat(f.PixelFormat)
+	if format == nil {
+		return nil, nil, nil, fmt.Errorf("no encoder for the pixel format %q", f.PixelFormat)
+	}
+	width := f.Width
+	if !format.grey() {
+		width &^= 1 // chrominance comes for pairs of pixels
+	}
+	strides, rows := format.strides(f.Width, f.Strides), max(f.Height, f.Rows)
+	if !isPossible(width, f.Height) || max(strides[0], strides[1], strides[2]) > maxRaw/rows {
+		return nil, nil, nil, errors.New("pictures are of a size that JPEG does not have")
+	}
+	planes, samples := format.layout(width, f.Height, rows, strides)
+	return format, planes, samples, nil
+}
+
+// maxRaw is more than a raw picture has, in bytes.
+const maxRaw = 1 << 30
+
+// isPossible reports whether a JPEG can have a size.
+func isPossible(width, height int) bool {
 	const most = 1<<16 - 1
-	return e.width > 0 && e.width <= most && e.height > 0 && e.height <= most && stride <= 1<<30/e.height
+	return width > 0 && width <= most && height > 0 && height <= most
 }
 
 func (e *Encoder) setComponents(samples []samples, quality int, limited bool) {

@@ -58,7 +58,7 @@ func (r rawPicture) planes() [][]byte {
 // layout returns where the planes begin in data, and where the components are in them.
 func (r rawPicture) layout() (start [3]int, components []samples) {
 	f := findPixelFormat(r.format)
-	planes, components := f.layout(r.width, r.height, f.strides(r.width, mjpegtest.Strides(r.format, r.stride)))
+	planes, components := f.layout(r.width, r.height, r.height, f.strides(r.width, mjpegtest.Strides(r.format, r.stride)))
 	at := 0
 	for i, p := range planes {
 		start[i] = at
@@ -95,7 +95,7 @@ func (r rawPicture) image() image.Image {
 
 func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Encoder {
 	t.Helper()
-	e, err := NewEncoder(RawFormat{r.format, r.width, r.height, mjpegtest.Strides(r.format, r.stride), limited}, quality)
+	e, err := NewEncoder(RawFormat{PixelFormat: r.format, Width: r.width, Height: r.height, Strides: mjpegtest.Strides(r.format, r.stride), LimitedRange: limited}, quality)
 	if err != nil {
 		t.Fatal(err)
 	}

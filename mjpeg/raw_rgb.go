@@ -1,9 +1,9 @@
 package mjpeg
 
 // layoutRGB is layout for RGB: the components are in the rows that convertRows makes.
-func layoutRGB(width, height, stride int) ([]plane, []samples) {
+func layoutRGB(width, height, stride, bytes int) ([]plane, []samples) {
 	w, h := width/2, (height+1)/2
-	return []plane{{stride: stride, height: height, rows: 16}},
+	return []plane{{stride: stride, height: height, rows: 16, width: width * bytes}},
 		[]samples{{0, 0, width, 1, width, height}, {1, 0, w, 1, w, h}, {2, 0, w, 1, w, h}}
 }
 

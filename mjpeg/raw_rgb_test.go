@@ -68,7 +68,7 @@ func TestEncodeLimitedRGB(t *testing.T) {
 		for i := range raw {
 			raw[i] = byte(math.Round(16 + float64([]uint8{want.R, want.G, want.B}[i%3])*219/255))
 		}
-		e, err := NewEncoder(RawFormat{"RGB3", 16, 16, [3]int{}, true}, 100)
+		e, err := NewEncoder(RawFormat{PixelFormat: "RGB3", Width: 16, Height: 16, LimitedRange: true}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
