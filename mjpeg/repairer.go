@@ -75,6 +75,9 @@ func (r *Repairer) Append(dst, picture []byte) ([]byte, error) {
 	return r.jpeg, nil
 }
 
+// Size returns the size of the last picture in pixels. It is for a picture that was whole.
+func (r *Repairer) Size() (width, height int) { return r.width, r.height }
+
 // trimZeros leaves out zeros at the end, but for one, which may be the last byte of data.
 // With them, a picture that was cut off could seem to have all its data. It looks at a copy
 // of some bytes at a time, for the same reason as rowBuffer.
