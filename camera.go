@@ -93,6 +93,10 @@ type cameraInfo struct {
 	Height int     `json:"height"`      // pixels
 	FPS    float64 `json:"fps_granted"` // frames per second; 0: not known
 
+	// Encoder is who makes the JPEGs: "camera", "rpicam-vid", "porthole", or an encoder of the
+	// board, "bcm2835-codec /dev/video31".
+	Encoder string `json:"encoder"`
+
 	bus string // where it is connected: "usb-3f980000.usb-1.2"
 }
 
@@ -105,8 +109,17 @@ func (i cameraInfo) String() string {
 	if fps := roundRate(i.FPS); fps > 0 {
 		text += fmt.Sprintf(" at %v fps", fps)
 	}
+	if i.Encoder != "" && i.Encoder != encoderCamera {
+		text += ", encoded by " + i.Encoder
+	}
 	return text
 }
+
+// encoderCamera and encoderOurs are who makes the JPEGs if the camera does, and if we do.
+const (
+	encoderCamera = "camera"
+	encoderOurs   = "porthole"
+)
 
 // label names the camera in a message: its device or, without one, its name.
 func (i cameraInfo) label() string { return cmp.Or(i.Device, i.Name) }
@@ -137,12 +150,20 @@ type settings struct {
 	width, height int     // pixels
 	fps           float64 // frames per second; 0: the driver's choice
 	quality       int     // of JPEGs that we encode, 1 to 100
+	encoder       string  // encoderAuto, encoderBoard or encoderOwn
 	set           []controlSetting
 	still         bool // one picture is wanted: its size matters, and not how many more there could be
 
 	last cameraInfo // of the camera that gave pictures last, which is preferred
 	twin bool       // another camera with its name was seen
 }
+
+// -encoder: who makes the JPEGs.
+const (
+	encoderAuto  = "auto"  // the camera, else an encoder of the board, else we
+	encoderBoard = "board" // the board, even if the camera could, else we
+	encoderOwn   = "own"   // we, even if the camera could
+)
 
 // A controlSetting is a value to set a control of the camera to, as it was given.
 type controlSetting struct {

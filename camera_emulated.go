@@ -68,7 +68,7 @@ func (c *emulatedCamera) Info() cameraInfo {
 	return cameraInfo{
 		Name:   "emulated camera",
 		Driver: "emulated",
-		Format: "JPEG",
+		Format: "JPEG", Encoder: encoderCamera,
 		Width:  640,
 		Height: 480,
 		FPS:    c.fps,

@@ -29,7 +29,7 @@ const (
 	exitTimeout = 2 * time.Second
 )
 
-// pipeCamera is a program that has a camera and writes JPEGs to its standard
+// pipeCamera is a program that has a camera and writes pictures to its standard
 // output, one behind the other.
 type pipeCamera struct {
 	argv  []string // the program's path and its arguments
@@ -40,13 +40,63 @@ type pipeCamera struct {
 	faster bool                    // than it was asked to be
 	due    func(at time.Time) bool // of pictures that are not, none is taken; nil: all are
 
-	child   *child // nil until the first Capture
-	limit   time.Duration
+	pictures pipePictures
+	child    *child // nil until the first Capture
+	limit    time.Duration
+	at       time.Time // of the last read
+}
+
+// pipePictures finds the pictures in what a program writes.
+type pipePictures interface {
+	// fill reads once.
+	fill(r io.Reader) error
+
+	// next goes to the newest picture that has come. It reports whether there is one. It
+	// returns mjpeg.ErrDamaged if one came that is no good.
+	next() (bool, error)
+
+	// appendJPEG appends that picture to dst as a JPEG.
+	appendJPEG(dst []byte) ([]byte, error)
+
+	// restart forgets what has come: the program starts again.
+	restart()
+
+	close() error
+}
+
+// jpegPictures are JPEGs, one behind the other.
+type jpegPictures struct {
 	split   mjpeg.Splitter
 	repair  mjpeg.Repairer
-	at      time.Time // of the last read
-	nextErr error     // that came behind the last picture
+	newest  []byte
+	nextErr error // that came behind the newest picture
 }
+
+func (p *jpegPictures) fill(r io.Reader) error { return p.split.Fill(r) }
+
+// next returns an error behind a good picture the next time.
+func (p *jpegPictures) next() (found bool, err error) {
+	if err, p.nextErr = p.nextErr, nil; err != nil {
+		return false, err
+	}
+	for p.newest = nil; ; {
+		picture, err := p.split.Next()
+		switch {
+		case err != nil && p.newest != nil:
+			p.nextErr = err
+			return true, nil
+		case picture == nil:
+			return p.newest != nil, err
+		}
+		p.newest = picture
+	}
+}
+
+func (p *jpegPictures) appendJPEG(dst []byte) ([]byte, error) { return p.repair.Append(dst, p.newest) }
+
+func (p *jpegPictures) restart() { p.split, p.nextErr = mjpeg.Splitter{}, nil }
+
+func (p *jpegPictures) close() error { return nil }
 
 // Capture waits for a picture and appends the newest to dst. The first Capture starts the
 // program, and not the opening, which also serves to look at what there is.
@@ -59,14 +109,14 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 		c.child, c.limit = child, max(startTimeout, c.stall)
 	}
 	for end := time.Now().Add(c.limit); ; {
-		picture, err := c.newest()
-		if picture != nil && c.due != nil && !c.due(c.at) {
+		found, err := c.pictures.next()
+		if found && c.due != nil && !c.due(c.at) {
 			end = c.at.Add(c.stall)
 			continue
 		}
-		if picture != nil {
+		if found {
 			c.limit = c.stall
-			dst, err = c.repair.Append(dst, picture)
+			dst, err = c.pictures.appendJPEG(dst)
 			return dst, c.at, err
 		}
 		if err == nil {
@@ -75,26 +125,6 @@ func (c *pipeCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 		if err != nil {
 			return dst, c.at, c.explain(err)
 		}
-	}
-}
-
-// newest returns the last complete picture that was read. It is nil if there is none, and
-// mjpeg.ErrDamaged if one came that is no good. It returns an error behind a good picture the
-// next time.
-func (c *pipeCamera) newest() (newest []byte, err error) {
-	if err, c.nextErr = c.nextErr, nil; err != nil {
-		return nil, err
-	}
-	for {
-		picture, err := c.split.Next()
-		switch {
-		case err != nil && newest != nil:
-			c.nextErr = err
-			return newest, nil
-		case picture == nil:
-			return newest, err
-		}
-		newest = picture
 	}
 }
 
@@ -113,7 +143,7 @@ func (c *pipeCamera) read(ctx context.Context, end time.Time) error {
 		if err := c.child.out.SetReadDeadline(c.at.Add(pipePoll)); err != nil {
 			return err
 		}
-		err := c.split.Fill(c.child.out)
+		err := c.pictures.fill(c.child.out)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			c.at = time.Now()
 			return err
@@ -158,11 +188,18 @@ func (c *pipeCamera) logLine(line string) {
 
 // Close kills the program and waits until it has ended.
 func (c *pipeCamera) Close() error {
-	if c.child == nil {
-		return nil
+	c.end()
+	return c.pictures.close()
+}
+
+// end kills the program, so that Capture starts it again.
+func (c *pipeCamera) end() {
+	if c.child != nil {
+		c.child.stop(0)
+		c.child.out.Close()
 	}
-	c.child.stop(0)
-	return c.child.out.Close()
+	c.child = nil
+	c.pictures.restart()
 }
 
 // A child is a program that we started.

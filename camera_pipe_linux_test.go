@@ -21,7 +21,7 @@ import (
 
 func init() {
 	playPipe = func(program string) {
-		c := &pipeCamera{argv: []string{program}, stall: time.Minute}
+		c := &pipeCamera{pictures: &jpegPictures{}, argv: []string{program}, stall: time.Minute}
 		for {
 			_, _, err := c.Capture(context.Background(), nil)
 			check(err)
@@ -52,7 +52,7 @@ func standIn(t *testing.T, name, script string) (path string) {
 // pipeFrom returns the camera that a script stands in for.
 func pipeFrom(t *testing.T, script string) *pipeCamera {
 	t.Helper()
-	c := &pipeCamera{argv: []string{standIn(t, "standin", script), "-o", "-"}, stall: 10 * time.Second}
+	c := &pipeCamera{pictures: &jpegPictures{}, argv: []string{standIn(t, "standin", script), "-o", "-"}, stall: 10 * time.Second}
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -205,7 +205,7 @@ func TestPipeTells(t *testing.T) {
 }
 
 func TestPipeCannotStart(t *testing.T) {
-	c := &pipeCamera{argv: []string{filepath.Join(t.TempDir(), "nothing")}}
+	c := &pipeCamera{pictures: &jpegPictures{}, argv: []string{filepath.Join(t.TempDir(), "nothing")}}
 	c.wantError(t, "cannot start the camera's program: fork/exec "+c.argv[0]+": no such file or directory")
 	if err := c.Close(); err != nil {
 		t.Error(err)
@@ -257,7 +257,7 @@ func TestPipeClose(t *testing.T) {
 	program := c.argv
 	files, routines := countFiles(t), runtime.NumGoroutine()
 	for range 100 {
-		c := &pipeCamera{argv: program, stall: 10 * time.Second}
+		c := &pipeCamera{pictures: &jpegPictures{}, argv: program, stall: 10 * time.Second}
 		if _, _, err := c.Capture(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -384,7 +384,7 @@ func TestPipeAllocs(t *testing.T) {
 	}
 	defer in.Close()
 	defer out.Close()
-	c := &pipeCamera{argv: []string{""}, child: &child{out: out}, limit: time.Minute, stall: time.Minute}
+	c := &pipeCamera{pictures: &jpegPictures{}, argv: []string{""}, child: &child{out: out}, limit: time.Minute, stall: time.Minute}
 	picture := testJPEG(50_000, 'a')
 	dst := make([]byte, 0, 100_000)
 	got := testing.AllocsPerRun(100, func() {

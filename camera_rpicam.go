@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"porthole/mjpeg"
+	"porthole/v4l2"
 )
 
 // An rpicamCamera is the program of libcamera, which reads the camera at the flat cable of a
@@ -45,10 +46,11 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 		sensor.name = cmp.Or(sensor.name, chip)
 	}
 	c := &rpicamCamera{board: board, program: program, fps: cmp.Or(want.fps, 30), pipeCamera: pipeCamera{
+		pictures: &jpegPictures{},
 		info: cameraInfo{
 			Name:   strings.TrimSpace("Raspberry Pi camera " + sensor.name),
 			Driver: filepath.Base(program.path),
-			Format: "MJPG",
+			Format: "MJPG", Encoder: filepath.Base(program.path),
 			Width:  want.width &^ 1, // its pictures are YUV420
 			Height: want.height &^ 1,
 		},
@@ -56,13 +58,26 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	if c.fps < slowRate && exposureSet(want.set) <= time.Second/slowRate {
 		c.fps = startRate // pictures too many are left out
 	}
+	encoders := boardEncoders(board.kernel, want)
+	raw := encodable(encoders, rawVideo) || want.encoder == encoderOwn
+	if raw {
+		c.info.Width = (c.info.Width + rawColumns/2) / rawColumns * rawColumns
+	}
 	all, values, err := c.chooseControls(&sensor, want)
 	if err != nil {
 		return nil, &advisedError{c.info.Name + ": " + err.Error(), nil}
 	}
 	c.faster = want.fps > 0 && c.fps > want.fps
 	c.stall = stallAfter(interval(c.fps))
-	c.options = append(c.streamOptions(sensor.index, want.quality), arguments(all, values)...)
+	if raw {
+		raw = c.useRaw(encoders, want)
+	}
+	c.options = append(c.streamOptions(sensor.index), arguments(all, values)...)
+	if raw {
+		c.options = append(c.options, []string{"--codec", "yuv420"})
+	} else {
+		c.options = append(c.options, []string{"--codec", "mjpeg"}, []string{"-q", strconv.Itoa(want.quality)})
+	}
 	c.makeArguments()
 	if others := program.sensors(); len(others) > 1 {
 		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
@@ -70,14 +85,59 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	return c, nil
 }
 
+// rawVideo is the format of raw pictures by --codec yuv420. The program writes rows with their
+// padding, of which it does not tell. There is none in pictures whose width is a multiple of
+// rawColumns.
+var rawVideo = v4l2.MakeFourCC("YU12")
+
+const rawColumns = 64
+
+// useRaw prepares for raw pictures that an encoder of the board makes JPEGs of, or ours if that is
+// wanted. It reports whether that is possible. If not, the program makes JPEGs, with libjpeg-turbo,
+// which takes half the time of our encoder where it has SIMD.
+func (c *rpicamCamera) useRaw(encoders []v4l2.EncoderNode, want settings) bool {
+	format := mjpeg.RawFormat{PixelFormat: rawVideo.String(), Width: c.info.Width, Height: c.info.Height}
+	board, err := openBoardEncoder(c.board.kernel, encoders, format, want.quality, c.fps)
+	if err != nil {
+		c.remarks = append(c.remarks, fmt.Sprintf("%v: %s encodes the pictures", err, c.info.Driver))
+	}
+	e := &encoder{board: board, lost: c.noteEncoderLost}
+	switch {
+	case board != nil:
+		format, e.memory = board.raw, board.device.Planes()
+	case want.encoder == encoderOwn:
+		e.memory = [][]byte{make([]byte, format.Width*format.Height*3/2)}
+	default:
+		return false
+	}
+	pictures := &rawPictures{encoder: e, format: format, pause: rawPause(interval(c.fps))}
+	if err = pictures.lay(); err == nil {
+		e.own, err = mjpeg.NewEncoder(format, want.quality)
+	}
+	if err != nil {
+		c.remarks = append(c.remarks, fmt.Sprintf("%s: %v: %s encodes the pictures", e.name(), err, c.info.Driver))
+		e.Close()
+		return false
+	}
+	c.pictures = pictures
+	c.info.Format, c.info.Encoder = format.PixelFormat, e.name()
+	return true
+}
+
+// noteEncoderLost notes that our encoder has taken over from the board's.
+func (c *rpicamCamera) noteEncoderLost(why error) {
+	c.info.Encoder = encoderOurs
+	if c.log != nil {
+		c.log(why.Error())
+	}
+}
+
 // streamOptions returns the options for pictures of a camera, each with what it takes.
-func (c *rpicamCamera) streamOptions(index, quality int) [][]string {
+func (c *rpicamCamera) streamOptions(index int) [][]string {
 	options := [][]string{
 		{"-t", "0"},     // for ever
 		{"-n"},          // without a preview
 		{"--verbose=0"}, // by default it reports every frame
-		{"--codec", "mjpeg"},
-		{"-q", strconv.Itoa(quality)},
 		{"--width", strconv.Itoa(c.info.Width)},
 		{"--height", strconv.Itoa(c.info.Height)},
 		{"--framerate", strconv.FormatFloat(c.fps, 'f', -1, 64)},
@@ -195,8 +255,7 @@ func (c *rpicamCamera) leaveOut(err error) bool {
 	c.board.keep()
 	c.makeArguments()
 	c.logRemarks()
-	c.pipeCamera.Close()
-	c.child, c.split = nil, mjpeg.Splitter{}
+	c.end()
 	return true
 }
 

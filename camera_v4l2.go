@@ -140,12 +140,16 @@ func nodesOf(k v4l2.Kernel, name string) (nodes []v4l2.Node) {
 
 // v4l2Camera is a video node that captures.
 type v4l2Camera struct {
+	kernel  v4l2.Kernel
 	device  *v4l2.Device
 	info    cameraInfo
 	formats []v4l2.FourCC  // that we take, the best first
 	pix     v4l2.PixFormat // granted
-	encoder *mjpeg.Encoder // nil if the camera sends JPEG
+	encoder *encoder       // nil if the camera sends JPEG
 	repair  mjpeg.Repairer // of JPEGs
+
+	encoders []v4l2.EncoderNode // that the board has
+	log      func(line string)  // may be nil
 
 	assignments []assignment // of controls, by -set
 	fps         float64      // wanted; 0: the usual
@@ -176,7 +180,7 @@ func openV4L2(k v4l2.Kernel, path string, want settings, formats []v4l2.FourCC) 
 	if err != nil {
 		return nil, explainV4L2(path, err)
 	}
-	c := &v4l2Camera{device: device, formats: formats}
+	c := &v4l2Camera{kernel: k, device: device, formats: formats}
 	if err := c.prepare(want); err != nil {
 		c.Close()
 		return nil, explainV4L2(path, err)
@@ -188,7 +192,7 @@ func openV4L2(k v4l2.Kernel, path string, want settings, formats []v4l2.FourCC) 
 // a format cannot be set any more once there are buffers.
 func (c *v4l2Camera) prepare(want settings) error {
 	steps := []func(want settings) error{
-		c.checkCapability, c.selectInput, c.followSignal, c.setFormat, c.setRate, c.setWantedControls, c.rereadFormat, c.requestBuffers,
+		c.checkCapability, c.selectInput, c.followSignal, c.setFormat, c.setRate, c.setWantedControls, c.rereadFormat, c.openEncoder, c.requestBuffers,
 	}
 	for _, step := range steps {
 		if err := step(want); err != nil {
@@ -349,7 +353,12 @@ func (c *v4l2Camera) capturedAt(b *v4l2.Buffer) time.Time {
 
 func (c *v4l2Camera) Info() cameraInfo { return c.info }
 
-func (c *v4l2Camera) Close() error { return c.device.Close() }
+func (c *v4l2Camera) Close() error {
+	if c.encoder != nil {
+		c.encoder.Close()
+	}
+	return c.device.Close()
+}
 
 // dequeue waits for a picture and takes it into c.buffer.
 func (c *v4l2Camera) dequeue(ctx context.Context) error {

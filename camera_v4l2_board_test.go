@@ -359,7 +359,7 @@ func TestV4L2FormatRefused(t *testing.T) {
 		refuse func(pix *uapi.PixFormat) bool
 		want   string // or the error
 	}{
-		{"MJPG", func(pix *uapi.PixFormat) bool { return pix.PixelFormat == fourCC("MJPG") }, "640x480 YUYV at 30 fps"},
+		{"MJPG", func(pix *uapi.PixFormat) bool { return pix.PixelFormat == fourCC("MJPG") }, "640x480 YUYV at 30 fps, encoded by porthole"},
 		{"a size", func(pix *uapi.PixFormat) bool { return pix.Width == 640 }, "800x600 MJPG at 30 fps"},
 		{"all sizes but the one that is set", func(pix *uapi.PixFormat) bool { return pix.Width != 176 }, "176x144 MJPG at 30 fps"},
 		{"all", func(pix *uapi.PixFormat) bool { return true }, "ioctl(VIDIOC_S_FMT): invalid argument"},

@@ -73,8 +73,9 @@ func (c *v4l2Camera) optional(err error, cost string) error {
 	return nil
 }
 
-// setLog logs the remarks.
+// setLog logs the remarks, and later when our encoder takes over.
 func (c *v4l2Camera) setLog(log func(line string)) {
+	c.log = log
 	for _, remark := range c.remarks {
 		log(remark)
 	}
@@ -94,7 +95,7 @@ func (c *v4l2Camera) setFormat(want settings) error {
 		return noPictureError("the camera has no picture formats")
 	}
 	var refused error
-	for _, format := range c.formats {
+	for _, format := range c.orderFormats(offered, want) {
 		if !slices.Contains(offered, format) {
 			continue
 		}
@@ -114,6 +115,33 @@ func (c *v4l2Camera) setFormat(want settings) error {
 		return &advisedError{"raw data of a camera at the flat cable, which takes rpicam-vid to make pictures of: sudo apt install rpicam-apps", nil}
 	}
 	return noPictureError(fmt.Sprintf("no picture format in common: the camera has %s, we know %s", join(offered), join(c.formats)))
+}
+
+// orderFormats returns the formats that we take, the best of those that are offered first: JPEG,
+// unless somebody else is to make it, and then those that the board can make JPEG of.
+func (c *v4l2Camera) orderFormats(offered []v4l2.FourCC, want settings) []v4l2.FourCC {
+	camera := want.encoder != encoderBoard && want.encoder != encoderOwn
+	if !camera || !slices.ContainsFunc(offered, isJPEG) {
+		c.encoders = boardEncoders(c.kernel, want)
+	}
+	rank := func(format v4l2.FourCC) int {
+		switch {
+		case isJPEG(format) && camera:
+			return 0
+		case isJPEG(format):
+			return 3
+		case encodable(c.encoders, format):
+			return 1
+		}
+		return 2
+	}
+	formats := slices.Clone(c.formats)
+	slices.SortStableFunc(formats, func(a, b v4l2.FourCC) int { return rank(a) - rank(b) })
+	return formats
+}
+
+func isJPEG(format v4l2.FourCC) bool {
+	return format == v4l2.MakeFourCC("MJPG") || format == v4l2.MakeFourCC("JPEG")
 }
 
 func join(formats []v4l2.FourCC) string {
@@ -161,22 +189,57 @@ func (c *v4l2Camera) trySize(format v4l2.FourCC, size v4l2.FrameSize, want setti
 	return true, nil
 }
 
-// useFormat notes the format that is set, and makes the encoder for it.
-func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) (err error) {
+// useFormat notes the format that is set, and makes our encoder for it.
+func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) error {
 	c.pix = pix
 	c.info.Format = pix.PixelFormat.String()
 	c.info.Width, c.info.Height = pix.Width, pix.Height
-	if c.info.Format != "MJPG" && c.info.Format != "JPEG" {
-		c.encoder, err = mjpeg.NewEncoder(mjpeg.RawFormat{
-			PixelFormat: c.info.Format, Width: pix.Width, Height: pix.Height,
-			Strides: [3]int(pix.BytesPerLine[:3]), LimitedRange: pix.LimitedRange,
-		}, want.quality)
-		if err != nil {
-			return fmt.Errorf("the camera's %w", err)
-		}
-		c.info.Width, c.info.Height = c.encoder.Size()
+	c.info.Encoder, c.encoder = encoderCamera, nil
+	if isJPEG(pix.PixelFormat) {
+		return nil
+	}
+	own, err := mjpeg.NewEncoder(c.rawFormat(), want.quality)
+	if err != nil {
+		return fmt.Errorf("the camera's %w", err)
+	}
+	c.encoder = &encoder{own: own, lost: c.noteEncoderLost}
+	c.info.Encoder = encoderOurs
+	c.info.Width, c.info.Height = own.Size()
+	return nil
+}
+
+// rawFormat returns how raw pictures lie in memory.
+func (c *v4l2Camera) rawFormat() mjpeg.RawFormat {
+	return mjpeg.RawFormat{
+		PixelFormat: c.info.Format, Width: c.pix.Width, Height: c.pix.Height,
+		Strides: [3]int(c.pix.BytesPerLine[:3]), LimitedRange: c.pix.LimitedRange,
+	}
+}
+
+// openEncoder opens an encoder of the board, if there is one that takes the raw pictures.
+func (c *v4l2Camera) openEncoder(want settings) error {
+	if c.encoder == nil {
+		return nil
+	}
+	board, err := openBoardEncoder(c.kernel, c.encoders, c.rawFormat(), want.quality, c.info.FPS)
+	switch {
+	case err != nil:
+		c.remarks = append(c.remarks, fmt.Sprintf("%v: %s encodes the pictures", err, encoderOurs))
+	case board != nil:
+		c.encoder.board = board
+		c.info.Encoder = board.name
+	case want.encoder == encoderBoard:
+		c.remarks = append(c.remarks, fmt.Sprintf("no encoder of this board takes %s: %s encodes the pictures", c.info.Format, encoderOurs))
 	}
 	return nil
+}
+
+// noteEncoderLost notes that our encoder has taken over from the board's.
+func (c *v4l2Camera) noteEncoderLost(why error) {
+	c.info.Encoder = encoderOurs
+	if c.log != nil {
+		c.log(why.Error())
+	}
 }
 
 // rereadFormat asks for the format again: some controls change it, as one that turns the

@@ -197,7 +197,7 @@ func TestEvents(t *testing.T) {
 		if err := json.Unmarshal([]byte(strings.TrimPrefix(first.text, "data: ")), &object); err != nil {
 			t.Fatal(err)
 		}
-		checkKeys(t, object, "online", "camera", "driver", "device", "format", "width", "height", "fps_granted",
+		checkKeys(t, object, "online", "camera", "driver", "device", "format", "encoder", "width", "height", "fps_granted",
 			"mode", "frames_damaged", "times_opened", "fps_measured", "frames_captured", "frames_repeated",
 			"frames_sent", "bytes_sent", "clients_total", "viewers", "clients", "uptime_s", "time_s", "version")
 		if object["mode"] != modeIdle || object["viewers"] != 0.0 {

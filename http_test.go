@@ -354,7 +354,7 @@ func TestState(t *testing.T) {
 		return state["clients"].([]any)
 	}
 	eventually(t, "the camera is live and the client there", func() bool { return len(clients()) == 1 && state["online"] == true })
-	checkKeys(t, state, "online", "camera", "driver", "device", "format", "width", "height", "fps_granted",
+	checkKeys(t, state, "online", "camera", "driver", "device", "format", "encoder", "width", "height", "fps_granted",
 		"mode", "frames_damaged", "times_opened", "fps_measured", "frames_captured", "frames_repeated",
 		"frames_sent", "bytes_sent", "clients_total", "viewers", "clients", "uptime_s", "time_s", "version")
 	for key, want := range map[string]any{

@@ -112,6 +112,10 @@
 //	-quality percent
 //		of the JPEGs made from raw pictures or by a Raspberry Pi, 1 to 100
 //		(default 80)
+//	-encoder who
+//		who makes the JPEGs: auto (the camera, else an encoder of the board,
+//		else porthole), or board or own, even if the camera could
+//		(default auto)
 //	-set name=value
 //		set a control of the camera, like brightness=128; may be given
 //		several times
@@ -249,6 +253,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by a Raspberry Pi")
+	flags.StringVar(&o.encoder, "encoder", encoderAuto, "`who` makes the JPEGs: auto (the camera, else an encoder of the board, else porthole), board or own")
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
@@ -274,6 +279,8 @@ func (o *options) check(drivers []driver) error {
 		return fmt.Errorf("-fps %v: must be from 0 to %d", o.fps, maxRate)
 	case o.quality < 1 || o.quality > 100:
 		return fmt.Errorf("-quality %d: must be from 1 to 100", o.quality)
+	case !slices.Contains([]string{encoderAuto, encoderBoard, encoderOwn}, o.encoder):
+		return fmt.Errorf("-encoder %s: must be auto, board or own", o.encoder)
 	case o.idle < 0:
 		return fmt.Errorf("-idle %v: must not be negative", o.idle)
 	case o.maxClients < 1:

@@ -151,7 +151,7 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 
 func TestParseArgs(t *testing.T) {
 	defaults := options{
-		settings:   settings{camera: "auto", width: 640, height: 480, quality: 80},
+		settings:   settings{camera: "auto", width: 640, height: 480, quality: 80, encoder: encoderAuto},
 		listen:     ":5000",
 		idle:       10 * time.Second,
 		maxClients: 100,
@@ -168,6 +168,7 @@ func TestParseArgs(t *testing.T) {
 		{"-fps 0.5", func(o *options) { o.fps = 0.5 }},
 		{"-quality 1", func(o *options) { o.quality = 1 }},
 		{"-quality 100", func(o *options) { o.quality = 100 }},
+		{"-encoder own", func(o *options) { o.encoder = encoderOwn }},
 		{"-set brightness=1", func(o *options) { o.set = []controlSetting{{name: "brightness", value: "1"}} }},
 		{"-set b=c=d -set=a=1 -set a=2", func(o *options) { o.set = []controlSetting{{"b", "c=d", false}, {"a", "1", false}, {"a", "2", false}} }},
 		{"-idle 0", func(o *options) { o.idle = 0 }},
@@ -224,6 +225,7 @@ func TestWrongArgs(t *testing.T) {
 		{"-fps fast", `invalid value "fast" for flag -fps: parse error`},
 		{"-quality 0", "-quality 0: must be from 1 to 100"},
 		{"-quality 101", "-quality 101: must be from 1 to 100"},
+		{"-encoder gpu", "-encoder gpu: must be auto, board or own"},
 		{"-set brightness", `invalid value "brightness" for flag -set: must be a control and its value, like brightness=128`},
 		{"-set brightness=", `invalid value "brightness=" for flag -set: must be a control and its value, like brightness=128`},
 		{"-set =1", `invalid value "=1" for flag -set: must be a control and its value, like brightness=128`},

@@ -21,9 +21,10 @@ func TestStillsLeaveNothing(t *testing.T) {
 			picture = "b.jpg"
 		}
 		return &pipeCamera{
-			argv:  []string{program, picture},
-			stall: 10 * time.Second,
-			info:  cameraInfo{Name: "program", Width: want.width, Height: want.height},
+			pictures: &jpegPictures{},
+			argv:     []string{program, picture},
+			stall:    10 * time.Second,
+			info:     cameraInfo{Name: "program", Width: want.width, Height: want.height},
 		}, nil
 	}
 	s := newStream(10, thisHost.sockets)

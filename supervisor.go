@@ -214,7 +214,15 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 		if found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera); err != nil {
 			return err
 		}
+		sv.noteEncoder(found.Info().Encoder)
 	}
+}
+
+// noteEncoder notes who makes the JPEGs: an encoder may have taken over from another.
+func (sv *supervisor) noteEncoder(name string) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.status.Encoder = name
 }
 
 // mustReopen reports whether the camera must be opened again: with other settings, or for a still.

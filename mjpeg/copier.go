@@ -31,16 +31,17 @@ func SameSamples(format, other string) bool {
 // NewCopier returns a Copier from one layout to another, of the same samples and size. The copy
 // has full range.
 func NewCopier(from, to RawFormat) (*Copier, error) {
-	if !SameSamples(from.PixelFormat, to.PixelFormat) || from.Width != to.Width || from.Height != to.Height {
+	format, fromPlanes, fromSamples, err := from.layout()
+	if err != nil {
+		return nil, err
+	}
+	_, toPlanes, toSamples, err := to.layout()
+	if err != nil {
+		return nil, err
+	}
+	sameSize := fromSamples[0].width == toSamples[0].width && from.Height == to.Height
+	if !sameSize || !SameSamples(from.PixelFormat, to.PixelFormat) {
 		return nil, errors.New("the copy of a picture must have its pixels")
-	}
-	format, fromPlanes, _, err := from.layout()
-	if err != nil {
-		return nil, err
-	}
-	_, toPlanes, _, err := to.layout()
-	if err != nil {
-		return nil, err
 	}
 	c := &Copier{}
 	for i, p := range fromPlanes {
@@ -60,18 +61,24 @@ func NewCopier(from, to RawFormat) (*Copier, error) {
 // Copy copies a picture from some planes of memory to others. It returns ErrDamaged if one of
 // them is too short, as one from a camera may be.
 func (c *Copier) Copy(to, from [][]byte) error {
-	for i, planes := range [][][]byte{from, to} {
-		for n, length := range c.lengths[i] {
-			if length > 0 && (n >= len(planes) || len(planes[n]) < length) {
-				return damageCut
-			}
-		}
+	if !fit(c.lengths[0], from) || !fit(c.lengths[1], to) {
+		return damageCut
 	}
 	for i := range c.planes {
 		p := &c.planes[i]
 		p.copy(to[p.to.memory][p.to.offset:], from[p.from.memory][p.from.offset:], c.row)
 	}
 	return nil
+}
+
+// fit reports whether planes of memory have at least some lengths.
+func fit(lengths [3]int, planes [][]byte) bool {
+	for i, length := range lengths {
+		if length > 0 && (i >= len(planes) || len(planes[i]) < length) {
+			return false
+		}
+	}
+	return true
 }
 
 // copy copies a plane, at once if its rows have the same length.

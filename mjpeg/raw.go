@@ -1,5 +1,7 @@
 package mjpeg
 
+import "errors"
+
 // A plane is a part of a raw picture that has rows of its own: the whole picture in packed
 // formats, luminance or chrominance in planar ones.
 type plane struct {
@@ -149,6 +151,24 @@ func (f *pixelFormat) place(planes []plane, bufferRows int) {
 		}
 		planes[i].offset = before.offset + rows*before.stride
 	}
+}
+
+// Segments returns the parts of planes of memory that a picture of this format has, in their
+// order: a program that writes pictures without anything between rows writes them one behind the
+// other. It fails if there is padding between rows, or if the planes are too short.
+func (f *RawFormat) Segments(planes [][]byte) (segments [][]byte, err error) {
+	_, layout, _, err := f.layout()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range layout {
+		end := p.offset + p.height*p.stride
+		if p.stride != p.width || p.memory >= len(planes) || end > len(planes[p.memory]) {
+			return nil, errors.New("rows of pictures are padded")
+		}
+		segments = append(segments, planes[p.memory][p.offset:end])
+	}
+	return segments, nil
 }
 
 // wordAlignment is what copies from a driver's buffer begin and end at multiples of, bytes.

@@ -114,6 +114,13 @@ func (d *Device) queryNextControl(id uint32) (uapi.QueryExtCtrl, error) {
 	}, err
 }
 
+// queryControl asks for the control with an ID.
+func (d *Device) queryControl(id uint32) (uapi.QueryExtCtrl, error) {
+	q := uapi.QueryExtCtrl{ID: id}
+	err := d.ioctl(uapi.VIDIOC_QUERY_EXT_CTRL, unsafe.Pointer(&q))
+	return q, err
+}
+
 // hasNumber reports whether controls of a type have a number as their value. Buttons and
 // headings have none.
 func hasNumber(typ ControlType) bool {
