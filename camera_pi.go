@@ -153,15 +153,14 @@ func openFirmware(k v4l2.Kernel, nodes []string, want settings) (camera, error) 
 	return openV4L2(k, nodes[i], want, formats)
 }
 
-// videoSettings ask the firmware for a fixed number of bits per picture: one per pixel at
-// quality 80. By default it sends 10 Mbit/s, which is a lot for a small picture and looks
-// blocky in a large one.
+// videoSettings ask the firmware for a fixed number of bits per picture. By default it sends
+// 10 Mbit/s, which is a lot for a small picture and looks blocky in a large one.
 func videoSettings(want settings) []controlSetting {
 	fps := cmp.Or(want.fps, 30)
 	if fps < slowRate {
 		fps = startRate // as it runs
 	}
-	bits := float64(want.width*want.height) * fps * float64(want.quality) / 80
+	bits := float64(want.width*want.height) * fps * v4l2.BitsPerPixel(want.quality)
 	rate := min(max(int(bits)/bitrateStep*bitrateStep, minBitrate), maxBitrate)
 	return []controlSetting{
 		{"video_bitrate_mode", "1", false}, // constant (V4L2_MPEG_VIDEO_BITRATE_MODE_CBR)

@@ -64,7 +64,7 @@ func TestPiFirmware(t *testing.T) {
 	}{
 		{"640x480", ask(small, 0, 80), "640x480 MJPG", map[string]int64{"video_bitrate_mode": 1, "video_bitrate": 9_200_000}},
 		{"10 fps", ask(small, 10, 80), "640x480 MJPG", map[string]int64{"video_bitrate": 3_050_000, "exposure_dynamic_framerate": 0}},
-		{"quality 40", ask(small, 0, 40), "640x480 MJPG", map[string]int64{"video_bitrate": 4_600_000, "compression_quality": 30}},
+		{"quality 40", ask(small, 0, 40), "640x480 MJPG", map[string]int64{"video_bitrate": 5_200_000, "compression_quality": 30}},
 		{"full HD", ask(hd, 0, 80), "1920x1080 MJPG", map[string]int64{"video_bitrate": 25_000_000}},
 		{"as small as it gets", ask([2]int{16, 16}, 1, 1), "32x32 MJPG", map[string]int64{"video_bitrate": 25_000}},
 		{"more than video can be", ask(large, 0, 70), "2592x1944 JPEG", map[string]int64{"compression_quality": 70, "video_bitrate": 10_000_000}},

@@ -26,7 +26,7 @@ type rawPictures struct {
 	format  mjpeg.RawFormat // as the pictures lie in the encoder's memory
 	pause   time.Duration
 
-	parts    [][]byte // of the encoder's memory, that a picture is read into
+	parts    [][]byte  // of the encoder's memory, that a picture is read into
 	part, at int       // where the next byte goes to: of which part, and in that
 	waiting  time.Time // since when nothing has come; zero: not yet
 	sized    bool      // the pipe has room for a picture
@@ -110,6 +110,8 @@ func (p *rawPictures) appendJPEG(dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-func (p *rawPictures) restart() { p.part, p.at, p.waiting, p.torn, p.sized = 0, 0, time.Time{}, false, false }
+func (p *rawPictures) restart() {
+	p.part, p.at, p.waiting, p.torn, p.sized = 0, 0, time.Time{}, false, false
+}
 
 func (p *rawPictures) close() error { return p.encoder.Close() }

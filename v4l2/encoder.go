@@ -161,14 +161,15 @@ func scaleQuality(quality int, lowest, highest int64) int64 {
 	return min(max(int64(quality), lowest), highest)
 }
 
-// BitsPerPixel returns about how large JPEGs of a quality are: one bit per pixel at quality 80.
-// The size follows from the scale of libjpeg's tables, in percent, which is 40 there.
+// BitsPerPixel returns about how large JPEGs of a quality are: one bit per pixel at quality 80. The
+// size falls with the square root of the scale of libjpeg's tables, in percent, which is 40 there.
+// Photographs with few details have less, and those with many twice as much.
 func BitsPerPixel(quality int) float64 {
 	scale := 5000 / float64(quality)
 	if quality >= 50 {
-		scale = max(200-2*float64(quality), 2)
+		scale = max(200-2*float64(quality), 4)
 	}
-	return math.Pow(40/scale, 2./3)
+	return math.Sqrt(40 / scale)
 }
 
 func (c EncoderConfig) rate() float64 {

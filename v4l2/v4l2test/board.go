@@ -21,32 +21,54 @@ var (
 	_ v4l2.Kernel = (*Board)(nil)
 )
 
+// A device is what a Board has at a path.
+type device interface {
+	Open(path string) (fd int, err error)
+	Close(fd int) error
+	Ioctl(fd int, request uintptr, arg unsafe.Pointer) error
+	Topology(fd int) (*v4l2.Topology, error)
+	Poll(fds []unix.PollFd, timeoutMillis int) (n int, err error)
+	Watch(fd int) (v4l2.Watcher, error)
+	Mmap(fd int, offset int64, length int) ([]byte, error)
+	Munmap(b []byte) error
+	CheckReleased(t *testing.T)
+
+	plug()
+	unplug()
+}
+
 // A Board is the kernel of a machine that has devices, each at one or more paths. Its zero
 // value has none.
 type Board struct {
 	mu      sync.Mutex
-	devices map[string]*Camera // by path
-	opened  []*Camera          // by file descriptor
+	devices map[string]device // by path
+	opened  []device          // by file descriptor
+	mapped  map[*byte]device  // by the first byte
 }
 
-// NewBoard returns a board with devices, by path.
-func NewBoard(devices map[string]*Camera) *Board {
-	return &Board{devices: devices}
+// NewBoard returns a board with cameras, by path.
+func NewBoard(cameras map[string]*Camera) *Board {
+	b := &Board{}
+	for path, c := range cameras {
+		b.Plug(path, c)
+	}
+	return b
 }
 
-// Plug plugs in a device at a path. One that was unplugged has no buffers any more.
-func (b *Board) Plug(path string, c *Camera) {
+// Plug plugs in a camera at a path. One that was unplugged has no buffers any more.
+func (b *Board) Plug(path string, c *Camera) { b.plug(path, c) }
+
+// PlugEncoder does so with an encoder.
+func (b *Board) PlugEncoder(path string, e *Encoder) { b.plug(path, e) }
+
+func (b *Board) plug(path string, d device) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.devices == nil {
-		b.devices = map[string]*Camera{}
+		b.devices = map[string]device{}
 	}
-	if c.unplugged.Swap(false) {
-		c.mu.Lock()
-		c.memory, c.Queued, c.streaming = nil, nil, false
-		c.mu.Unlock()
-	}
-	b.devices[path] = c
+	d.plug()
+	b.devices[path] = d
 }
 
 // Unplug unplugs the device at a path, which then is gone from all its paths.
@@ -54,9 +76,9 @@ func (b *Board) Unplug(path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	gone := b.devices[path]
-	gone.unplugged.Store(true)
-	for path, c := range b.devices {
-		if c == gone {
+	gone.unplug()
+	for path, d := range b.devices {
+		if d == gone {
 			delete(b.devices, path)
 		}
 	}
@@ -85,18 +107,18 @@ func (b *Board) Glob(pattern string) (paths []string) {
 func (b *Board) Open(path string) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := b.devices[path]
-	if c == nil {
+	d := b.devices[path]
+	if d == nil {
 		return -1, unix.ENOENT
 	}
-	if _, err := c.Open(path); err != nil {
+	if _, err := d.Open(path); err != nil {
 		return -1, err
 	}
-	b.opened = append(b.opened, c)
+	b.opened = append(b.opened, d)
 	return len(b.opened) - 1, nil
 }
 
-func (b *Board) at(fd int) *Camera {
+func (b *Board) at(fd int) device {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.opened[fd]
@@ -115,19 +137,30 @@ func (b *Board) Poll(fds []unix.PollFd, timeoutMillis int) (int, error) {
 func (b *Board) Watch(fd int) (v4l2.Watcher, error) { return b.at(fd).Watch(fd) }
 
 func (b *Board) Mmap(fd int, offset int64, length int) ([]byte, error) {
-	return b.at(fd).Mmap(fd, offset, length)
-}
-
-// Munmap gets no file descriptor: only one camera at a time has buffers.
-func (b *Board) Munmap(m []byte) error {
+	d := b.at(fd)
+	m, err := d.Mmap(fd, offset, length)
+	if err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, c := range b.opened {
-		if c.Mapped > 0 {
-			return c.Munmap(m)
-		}
+	if b.mapped == nil {
+		b.mapped = map[*byte]device{}
 	}
-	return unix.EINVAL
+	b.mapped[&m[0]] = d
+	return m, nil
+}
+
+// Munmap gets no file descriptor.
+func (b *Board) Munmap(m []byte) error {
+	b.mu.Lock()
+	d := b.mapped[&m[0]]
+	delete(b.mapped, &m[0])
+	b.mu.Unlock()
+	if d == nil {
+		return unix.EINVAL
+	}
+	return d.Munmap(m)
 }
 
 // DeviceNumber returns the major number of video devices and the minor number that a path

@@ -127,6 +127,16 @@ func FailAt(name string, err error) func(string) error {
 	}
 }
 
+func (c *Camera) plug() {
+	if c.unplugged.Swap(false) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.memory, c.Queued, c.streaming = nil, nil, false
+	}
+}
+
+func (c *Camera) unplug() { c.unplugged.Store(true) }
+
 func (c *Camera) Open(string) (int, error) {
 	if err := c.note("open"); err != nil {
 		return -1, err
