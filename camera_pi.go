@@ -41,6 +41,9 @@ type pi struct {
 
 	program *piProgram // that was used last
 
+	// padded says that the program's raw pictures are of no use: see errPadded.
+	padded bool
+
 	// unsupported says that libcamera knows no camera here. It does not learn of one
 	// later: the kernel looks for sensors when the system starts.
 	unsupported bool

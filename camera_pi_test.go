@@ -139,7 +139,7 @@ func TestPiArguments(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
-	if got, want := cam.Info().String(), "Raspberry Pi camera imx219: 1280x720 MJPG"; got != want {
+	if got, want := cam.Info().String(), "Raspberry Pi camera imx219: 1280x720 MJPG, encoded by rpicam-vid"; got != want {
 		t.Errorf("it is %q, want %q", got, want)
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -14,6 +15,13 @@ import (
 
 // errTorn is about a raw picture of which only a part came.
 const errTorn = mjpeg.Damage("it is cut off")
+
+// errPadded is about a program whose pictures are longer than they should be: about every second
+// seems to be cut off.
+var errPadded = errors.New("its raw pictures do not have the length of their size")
+
+// minTorn is how many torn pictures it takes for errPadded.
+const minTorn = 4
 
 // rawPictures are raw pictures of one length, one behind the other, with nothing in between. They
 // are read straight into the memory of the encoder.
@@ -30,7 +38,9 @@ type rawPictures struct {
 	part, at int       // where the next byte goes to: of which part, and in that
 	waiting  time.Time // since when nothing has come; zero: not yet
 	sized    bool      // the pipe has room for a picture
-	torn     bool
+	torn     bool      // a picture was cut off, of which next does not know yet
+
+	whole, cutOff int // pictures
 }
 
 // rawPause returns how long a pause between pictures is at least. The program takes part of the
@@ -91,13 +101,17 @@ func (p *rawPictures) growPipe(r io.Reader) {
 }
 
 func (p *rawPictures) next() (bool, error) {
-	if p.torn {
+	switch {
+	case p.torn:
 		p.torn = false
+		if p.cutOff++; p.cutOff >= minTorn && 2*p.cutOff >= p.whole {
+			return false, errPadded
+		}
 		return false, errTorn
-	}
-	if p.part < len(p.parts) {
+	case p.part < len(p.parts):
 		return false, nil
 	}
+	p.whole++
 	p.part, p.at = 0, 0
 	return true, nil
 }

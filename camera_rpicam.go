@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -59,7 +60,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 		c.fps = startRate // pictures too many are left out
 	}
 	encoders := boardEncoders(board.kernel, want)
-	raw := encodable(encoders, rawVideo) || want.encoder == encoderOwn
+	raw := !board.padded && (encodable(encoders, rawVideo) || want.encoder == encoderOwn)
 	if raw {
 		c.info.Width = (c.info.Width + rawColumns/2) / rawColumns * rawColumns
 	}
@@ -69,15 +70,11 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	}
 	c.faster = want.fps > 0 && c.fps > want.fps
 	c.stall = stallAfter(interval(c.fps))
-	if raw {
-		raw = c.useRaw(encoders, want)
+	codec := [][]string{{"--codec", "mjpeg"}, {"-q", strconv.Itoa(want.quality)}}
+	if raw && c.useRaw(encoders, want) {
+		codec = [][]string{{"--codec", "yuv420"}}
 	}
-	c.options = append(c.streamOptions(sensor.index), arguments(all, values)...)
-	if raw {
-		c.options = append(c.options, []string{"--codec", "yuv420"})
-	} else {
-		c.options = append(c.options, []string{"--codec", "mjpeg"}, []string{"-q", strconv.Itoa(want.quality)})
-	}
+	c.options = append(c.streamOptions(sensor.index, codec), arguments(all, values)...)
 	c.makeArguments()
 	if others := program.sensors(); len(others) > 1 {
 		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
@@ -133,17 +130,20 @@ func (c *rpicamCamera) noteEncoderLost(why error) {
 }
 
 // streamOptions returns the options for pictures of a camera, each with what it takes.
-func (c *rpicamCamera) streamOptions(index int) [][]string {
+func (c *rpicamCamera) streamOptions(index int, codec [][]string) [][]string {
 	options := [][]string{
 		{"-t", "0"},     // for ever
 		{"-n"},          // without a preview
 		{"--verbose=0"}, // by default it reports every frame
+	}
+	options = append(options, codec...)
+	options = append(options, [][]string{
 		{"--width", strconv.Itoa(c.info.Width)},
 		{"--height", strconv.Itoa(c.info.Height)},
 		{"--framerate", strconv.FormatFloat(c.fps, 'f', -1, 64)},
 		{"--flush"}, // each frame when it is done
 		{"-o", "-"}, // to standard output
-	}
+	}...)
 	if index > 0 {
 		options = append(options, []string{"--camera", strconv.Itoa(index)})
 	}
@@ -281,6 +281,7 @@ func (c *rpicamCamera) advise(err error) error {
 		return nil
 	}
 	text := err.Error()
+	c.board.padded = c.board.padded || errors.Is(err, errPadded)
 	if strings.Contains(text, "no cameras available") {
 		c.board.unsupported = true
 		c.board.forget()

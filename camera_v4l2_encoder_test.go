@@ -182,7 +182,7 @@ var takeovers = map[string]struct {
 	"fails":     {answer: func(j []byte) ([]byte, uint32, bool) { return j, uapi.V4L2_BUF_FLAG_ERROR, true }, why: "it could not encode a picture"},
 	"rubbish":   {answer: func(j []byte) ([]byte, uint32, bool) { return bytes.Repeat([]byte{7}, len(j)), 0, true }, why: "it does not make JPEGs: damaged picture: it does not start as a JPEG"},
 	"cut":       {answer: func(j []byte) ([]byte, uint32, bool) { return j[:len(j)-20], 0, true }, why: "it does not make JPEGs: damaged picture: it is cut off"},
-	"unplugged": {unplug: true, why: "ioctl(VIDIOC_QBUF): no such device"},
+	"unplugged": {unplug: true, why: "it is gone"},
 	"other size": {answer: func([]byte) ([]byte, uint32, bool) {
 		other := colours(64, 64)
 		p := v4l2test.RawPicture{PixelFormat: "YUYV", Width: 64, Height: 64, Planes: [][]byte{other.Draw("YUYV", 128)}, Quality: 80}

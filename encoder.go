@@ -64,9 +64,11 @@ func (e *encoder) AppendMemory(dst []byte) ([]byte, error) {
 		if err == nil {
 			return jpeg, nil
 		}
-		for i, plane := range e.memory {
-			e.memory[i] = slices.Clone(plane)
+		var ours [][]byte
+		for _, plane := range e.memory {
+			ours = append(ours, slices.Clone(plane))
 		}
+		e.memory = ours
 		e.giveUp(err)
 	}
 	return e.own.Append(dst, e.memory...)
@@ -77,7 +79,7 @@ func (e *encoder) giveUp(why error) {
 	board := e.board
 	e.board = nil
 	go board.device.Close()
-	e.lost(fmt.Errorf("%s: %w: %s encodes the pictures now", board.name, why, encoderOurs))
+	e.lost(fmt.Errorf("%s: %w: %s encodes the pictures now", board.name, explainEncoder(why), encoderOurs))
 }
 
 // Close closes the board's encoder.
@@ -190,6 +192,8 @@ func explainEncoder(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOMEM):
 		return &advisedError{"no memory for its pictures: give it more (cma=96M in the kernel's command line), or try a smaller -size", err}
+	case errors.Is(err, unix.ENODEV):
+		return &advisedError{"it is gone", err}
 	case errors.Is(err, unix.EBUSY):
 		return &advisedError{"in use by another program", err}
 	case errors.Is(err, fs.ErrPermission):

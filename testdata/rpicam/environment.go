@@ -51,12 +51,12 @@ func newEnvironment(get func(string) string) (*environment, error) {
 func (e *environment) setFault(text string) (err error) {
 	name, count, hasCount := strings.Cut(text, " ")
 	switch name {
-	case "", "busy", "legacy", "nomemory", "stall", "die-after":
+	case "", "busy", "legacy", "nomemory", "stall", "die-after", "torn", "padded":
 		e.fault = name
 	default:
 		return fmt.Errorf("RPICAM_FAIL: no such fault: %q", text)
 	}
-	if hasCount || name == "die-after" {
+	if hasCount || name == "die-after" || name == "torn" {
 		if e.faultCount, err = strconv.Atoi(count); err != nil {
 			return fmt.Errorf("RPICAM_FAIL: %w", err)
 		}

@@ -32,6 +32,8 @@
 //	    stall [N]      no more frames after N. The real program tries again for ever, and
 //	                   does not end on SIGINT.
 //	    die-after N    it gets killed after N frames
+//	    torn N         of frame N, from 0 on, only a third is written
+//	    padded         frames are a tenth longer than they should be
 //
 // It ends as the real one does: with status 255 and a line on standard error after a
 // failure; with 0 on SIGINT; by SIGTERM; and with that of SIGABRT, 134, when nobody reads

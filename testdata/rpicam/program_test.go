@@ -270,6 +270,18 @@ func TestDiesAndStalls(t *testing.T) {
 	}
 }
 
+func TestTornAndPadded(t *testing.T) {
+	t.Parallel()
+	const length = 640 * 480 * 3 / 2
+	raw := []string{"-n", "-v0", "--codec=yuv420", "--width=640", "--height=480", "--framerate=10", "--frames=2", "-o-"}
+	for fault, want := range map[string]int{"torn 1": length + length/3, "padded": 2 * (length + length/10)} {
+		out, _, _ := run(t, env("RPICAM_CAMERAS=imx477", "RPICAM_FAIL="+fault), raw...)
+		if len(out) != want {
+			t.Errorf("%s: got %d bytes, want %d", fault, len(out), want)
+		}
+	}
+}
+
 func TestRecord(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "record")

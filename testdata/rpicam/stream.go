@@ -115,7 +115,14 @@ func (e *environment) loop(p *pictures, interval time.Duration, s settings, out,
 		case e.fault == "die-after" && frame >= e.faultCount:
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
-		if _, err := out.Write(p.frame(frame, frame >= e.settle)); err != nil {
+		picture := p.frame(frame, frame >= e.settle)
+		switch {
+		case e.fault == "torn" && frame == e.faultCount:
+			picture = picture[:len(picture)/3]
+		case e.fault == "padded":
+			picture = append(picture[:len(picture):len(picture)], make([]byte, len(picture)/10)...)
+		}
+		if _, err := out.Write(picture); err != nil {
 			return errWrite
 		}
 	}

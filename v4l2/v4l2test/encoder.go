@@ -204,6 +204,13 @@ func (e *Encoder) SetAnswer(answer func(n int, jpeg []byte) (data []byte, flags 
 	e.Answer = answer
 }
 
+// IsReleased reports whether no program has the encoder.
+func (e *Encoder) IsReleased() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.files == 0
+}
+
 // CheckReleased reports an error if a program left something behind.
 func (e *Encoder) CheckReleased(t *testing.T) {
 	t.Helper()
