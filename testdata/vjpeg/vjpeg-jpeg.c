@@ -9,6 +9,7 @@
 #include <linux/string.h>
 
 #include "vjpeg-jpeg.h"
+#include "vjpeg-tables.h"
 
 /* The picture in the Exif header: so many pixels of the upper left corner. */
 #define THUMBNAIL	32
@@ -34,86 +35,8 @@ struct vjpeg_encoder {
 	unsigned int bit_count;
 };
 
-/* The place of each coefficient in the zigzag, by row and column: A.3.6. */
-static const u8 zigzag[64] = {
-	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
-	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
-	35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
-	58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-};
-
-static const u8 typical_steps[2][64] = {
-	{
-		16, 11, 10, 16, 24, 40, 51, 61,
-		12, 12, 14, 19, 26, 58, 60, 55,
-		14, 13, 16, 24, 40, 57, 69, 56,
-		14, 17, 22, 29, 51, 87, 80, 62,
-		18, 22, 37, 56, 68, 109, 103, 77,
-		24, 35, 55, 64, 81, 104, 113, 92,
-		49, 64, 78, 87, 103, 121, 120, 101,
-		72, 92, 95, 98, 112, 100, 103, 99,
-	}, {
-		17, 18, 24, 47, 99, 99, 99, 99,
-		18, 21, 26, 66, 99, 99, 99, 99,
-		24, 26, 56, 99, 99, 99, 99, 99,
-		47, 66, 99, 99, 99, 99, 99, 99,
-		99, 99, 99, 99, 99, 99, 99, 99,
-		99, 99, 99, 99, 99, 99, 99, 99,
-		99, 99, 99, 99, 99, 99, 99, 99,
-		99, 99, 99, 99, 99, 99, 99, 99,
-	}
-};
-
-/* A DHT segment: B.2.4.2. Of each table 16 counts by length, then symbols. */
-static const u8 huffman_tables[] =
-	"\xff\xc4\x01\xa2"
-	/* luminance DC */
-	"\x00\x00\x01\x05\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00"
-	"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b"
-	/* luminance AC */
-	"\x10\x00\x02\x01\x03\x03\x02\x04\x03\x05\x05\x04\x04\x00\x00\x01\x7d"
-	"\x01\x02\x03\x00\x04\x11\x05\x12\x21\x31\x41\x06\x13\x51\x61\x07"
-	"\x22\x71\x14\x32\x81\x91\xa1\x08\x23\x42\xb1\xc1\x15\x52\xd1\xf0"
-	"\x24\x33\x62\x72\x82\x09\x0a\x16\x17\x18\x19\x1a\x25\x26\x27\x28"
-	"\x29\x2a\x34\x35\x36\x37\x38\x39\x3a\x43\x44\x45\x46\x47\x48\x49"
-	"\x4a\x53\x54\x55\x56\x57\x58\x59\x5a\x63\x64\x65\x66\x67\x68\x69"
-	"\x6a\x73\x74\x75\x76\x77\x78\x79\x7a\x83\x84\x85\x86\x87\x88\x89"
-	"\x8a\x92\x93\x94\x95\x96\x97\x98\x99\x9a\xa2\xa3\xa4\xa5\xa6\xa7"
-	"\xa8\xa9\xaa\xb2\xb3\xb4\xb5\xb6\xb7\xb8\xb9\xba\xc2\xc3\xc4\xc5"
-	"\xc6\xc7\xc8\xc9\xca\xd2\xd3\xd4\xd5\xd6\xd7\xd8\xd9\xda\xe1\xe2"
-	"\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xea\xf1\xf2\xf3\xf4\xf5\xf6\xf7\xf8"
-	"\xf9\xfa"
-	/* chrominance DC */
-	"\x01\x00\x03\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00"
-	"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b"
-	/* chrominance AC */
-	"\x11\x00\x02\x01\x02\x04\x04\x03\x04\x07\x05\x04\x04\x00\x01\x02\x77"
-	"\x00\x01\x02\x03\x11\x04\x05\x21\x31\x06\x12\x41\x51\x07\x61\x71"
-	"\x13\x22\x32\x81\x08\x14\x42\x91\xa1\xb1\xc1\x09\x23\x33\x52\xf0"
-	"\x15\x62\x72\xd1\x0a\x16\x24\x34\xe1\x25\xf1\x17\x18\x19\x1a\x26"
-	"\x27\x28\x29\x2a\x35\x36\x37\x38\x39\x3a\x43\x44\x45\x46\x47\x48"
-	"\x49\x4a\x53\x54\x55\x56\x57\x58\x59\x5a\x63\x64\x65\x66\x67\x68"
-	"\x69\x6a\x73\x74\x75\x76\x77\x78\x79\x7a\x82\x83\x84\x85\x86\x87"
-	"\x88\x89\x8a\x92\x93\x94\x95\x96\x97\x98\x99\x9a\xa2\xa3\xa4\xa5"
-	"\xa6\xa7\xa8\xa9\xaa\xb2\xb3\xb4\xb5\xb6\xb7\xb8\xb9\xba\xc2\xc3"
-	"\xc4\xc5\xc6\xc7\xc8\xc9\xca\xd2\xd3\xd4\xd5\xd6\xd7\xd8\xd9\xda"
-	"\xe2\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xea\xf2\xf3\xf4\xf5\xf6\xf7\xf8"
-	"\xf9\xfa";
-
-/*
- * cosines[k][n] is c(k) / 2 * cos((2n + 1) * k * pi / 16), in units of 1/8192.
- * The other half of each row is the same backwards: negative where k is odd.
- */
-static const s16 cosines[8][4] = {
-	{ 2896,  2896,  2896,  2896 },
-	{ 4017,  3406,  2276,   799 },
-	{ 3784,  1567, -1567, -3784 },
-	{ 3406,  -799, -4017, -2276 },
-	{ 2896, -2896, -2896,  2896 },
-	{ 2276, -4017,   799,  3406 },
-	{ 1567, -3784,  3784, -1567 },
-	{  799, -2276,  3406, -4017 },
-};
+/* Cn is cos(n * pi / 16) / 2, in units of 1/8192; C4 that for 0, too: A.3.3. */
+enum { C1 = 4017, C2 = 3784, C3 = 3406, C4 = 2896, C5 = 2276, C6 = 1567, C7 = 799 };
 
 /* C.2: codes of one length are consecutive, and longer ones continue them. */
 static const u8 *vjpeg_read_table(const u8 *table, struct vjpeg_code *codes)
@@ -304,24 +227,24 @@ static void vjpeg_put_frame(struct vjpeg_encoder *e,
 
 /* Blocks */
 
-/* Eight values, which are stride apart: A.3.3, the terms that go together added. */
+/* Eight values, which are stride apart: terms of one cosine are added first. */
 static void vjpeg_dct8(s16 *v, unsigned int stride, unsigned int shift)
 {
-	int sum[4], difference[4], k, n;
+	int v0 = v[0], v1 = v[stride], v2 = v[2 * stride], v3 = v[3 * stride];
+	int v4 = v[4 * stride], v5 = v[5 * stride], v6 = v[6 * stride];
+	int v7 = v[7 * stride];
+	int a0 = v0 + v7, a1 = v1 + v6, a2 = v2 + v5, a3 = v3 + v4;
+	int d0 = v0 - v7, d1 = v1 - v6, d2 = v2 - v5, d3 = v3 - v4;
+	int half = 1 << (shift - 1);
 
-	for (n = 0; n < 4; n++) {
-		int a = v[n * stride], b = v[(7 - n) * stride];
-
-		sum[n] = a + b;
-		difference[n] = a - b;
-	}
-	for (k = 0; k < 8; k++) {
-		const int *x = k & 1 ? difference : sum;
-		const s16 *c = cosines[k];
-		int total = x[0] * c[0] + x[1] * c[1] + x[2] * c[2] + x[3] * c[3];
-
-		v[k * stride] = (total + (1 << (shift - 1))) >> shift;
-	}
+	v[0] = ((a0 + a3 + a1 + a2) * C4 + half) >> shift;
+	v[stride] = (d0 * C1 + d1 * C3 + d2 * C5 + d3 * C7 + half) >> shift;
+	v[2 * stride] = ((a0 - a3) * C2 + (a1 - a2) * C6 + half) >> shift;
+	v[3 * stride] = (d0 * C3 - d1 * C7 - d2 * C1 - d3 * C5 + half) >> shift;
+	v[4 * stride] = ((a0 + a3 - a1 - a2) * C4 + half) >> shift;
+	v[5 * stride] = (d0 * C5 - d1 * C1 + d2 * C7 + d3 * C3 + half) >> shift;
+	v[6 * stride] = ((a0 - a3) * C6 - (a1 - a2) * C2 + half) >> shift;
+	v[7 * stride] = (d0 * C7 - d1 * C5 + d2 * C3 - d3 * C1 + half) >> shift;
 }
 
 /* Between the two passes values are in units of 1/8. */
@@ -382,38 +305,49 @@ static void vjpeg_put_block(struct vjpeg_encoder *e, s16 *block, int component)
 		vjpeg_put_bits(e, ac[0].bits, ac[0].length);
 }
 
-/* Samples. Beyond the edges of the picture there is the edge. */
+/*
+ * Samples. Beyond the edges of the picture there is the edge. Copies of what does
+ * not change stay in registers, while what pointers point to does not.
+ */
 
-static int vjpeg_sample(const struct vjpeg_picture *p, int component,
-			u32 x, u32 y)
+static const u8 *vjpeg_row(const struct vjpeg_picture *p, int component, u32 y)
 {
 	const struct vjpeg_samples *s = &p->samples[component];
 
-	x = min(x, p->width - 1) >> s->hshift;
-	y = min(y, p->height - 1) >> s->vshift;
-	return s->data[y * s->stride + x * s->step];
+	return s->data + (min(y, p->height - 1) >> s->vshift) * s->stride;
 }
 
 static void vjpeg_fill_luma(const struct vjpeg_picture *p, s16 *block,
 			    u32 left, u32 top)
 {
+	const u32 step = p->samples[0].step, last = p->width - 1;
 	u32 x, y;
 
-	for (y = top; y < top + 8; y++)
+	for (y = top; y < top + 8; y++) {
+		const u8 *row = vjpeg_row(p, 0, y);
+
 		for (x = left; x < left + 8; x++)
-			*block++ = vjpeg_sample(p, 0, x, y) - 128;
+			*block++ = row[min(x, last) * step] - 128;
+	}
 }
 
-/* Of two rows where the picture has chrominance in each. */
+/* The mean of two rows, which are one where chrominance has half the height. */
 static void vjpeg_fill_chroma(const struct vjpeg_picture *p, int component,
 			      s16 *block, u32 left, u32 top)
 {
+	const u32 step = p->samples[component].step, last = (p->width - 1) / 2;
 	u32 x, y;
 
-	for (y = top; y < top + 16; y += 2)
-		for (x = left; x < left + 16; x += 2)
-			*block++ = (vjpeg_sample(p, component, x, y) +
-				    vjpeg_sample(p, component, x, y + 1) + 1) / 2 - 128;
+	for (y = top; y < top + 16; y += 2) {
+		const u8 *upper = vjpeg_row(p, component, y);
+		const u8 *lower = vjpeg_row(p, component, y + 1);
+
+		for (x = left / 2; x < left / 2 + 8; x++) {
+			u32 at = min(x, last) * step;
+
+			*block++ = (upper[at] + lower[at] + 1) / 2 - 128;
+		}
+	}
 }
 
 /* JFIF's equations, in units of 1/65536, are those of BT.601 with all 256 levels. */
@@ -425,9 +359,10 @@ static void vjpeg_fill_rgb(const struct vjpeg_picture *p, s16 (*blocks)[64],
 	memset(blocks[4], 0, 2 * sizeof(blocks[4]));
 	for (y = 0; y < 16; y++) {
 		for (x = 0; x < 16; x++) {
-			int r = vjpeg_sample(p, 0, left + x, top + y);
-			int g = vjpeg_sample(p, 1, left + x, top + y);
-			int b = vjpeg_sample(p, 2, left + x, top + y);
+			u32 at = min(left + x, p->width - 1) * p->samples[0].step;
+			int r = vjpeg_row(p, 0, top + y)[at];
+			int g = vjpeg_row(p, 1, top + y)[at];
+			int b = vjpeg_row(p, 2, top + y)[at];
 			int luma = 19595 * r + 38470 * g + 7471 * b;
 			int pair = y / 2 * 8 + x / 2;
 

@@ -7,13 +7,12 @@
 
 #include <linux/types.h>
 
-/* The samples of one component: 8 bits each. */
+/* The samples of one component: 8 bits each. Cb and Cr have half as many columns. */
 struct vjpeg_samples {
 	const u8 *data;
 	u32 stride;	/* bytes from one row to the next */
 	u8 step;	/* bytes from one sample to the next */
-	u8 hshift;	/* 1 where there are half as many columns as pixels */
-	u8 vshift;	/* 1 where there are half as many rows */
+	u8 vshift;	/* 1 where there are half as many rows as in the picture */
 };
 
 struct vjpeg_picture {
