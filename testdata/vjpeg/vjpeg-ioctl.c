@@ -60,17 +60,21 @@ static const struct vjpeg_format *vjpeg_find_format(u32 fourcc)
 	return &formats[0];
 }
 
-/* As on a Raspberry Pi, the height that is granted is that of the buffer. */
+/*
+ * As on a Raspberry Pi, whose encoders of stills and of video differ. The height that
+ * is granted is that of the buffer.
+ */
 static void vjpeg_try_raw(struct v4l2_pix_format_mplane *pix)
 {
 	const struct vjpeg_format *format = vjpeg_find_format(pix->pixelformat);
+	bool video = vjpeg_coded() == V4L2_PIX_FMT_MJPEG;
 	u32 bytesperline, least, stride[3], size[3];
 	unsigned int planes, i;
 
 	pix->pixelformat = format->fourcc;
 	pix->width = clamp(pix->width >> vjpeg_params.small, MIN_SIZE, MAX_SIZE);
 	pix->height = clamp(pix->height >> vjpeg_params.small, MIN_SIZE, MAX_SIZE);
-	if (vjpeg_params.align && vjpeg_coded() == V4L2_PIX_FMT_JPEG)
+	if (vjpeg_params.align && !video)
 		pix->height = ALIGN(pix->height, 16);
 
 	least = pix->width * format->bytes;
@@ -78,7 +82,8 @@ static void vjpeg_try_raw(struct v4l2_pix_format_mplane *pix)
 		least = ALIGN(least, 4);
 	bytesperline = clamp(pix->plane_fmt[0].bytesperline, least, 2 * least);
 	if (vjpeg_params.align)
-		bytesperline = ALIGN(bytesperline, format->align);
+		bytesperline = ALIGN(bytesperline, video && format->layout == PLANAR ?
+				     64 : format->align);
 
 	planes = vjpeg_planes(format, bytesperline, pix->height, stride, size);
 	memset(pix->plane_fmt, 0, sizeof(pix->plane_fmt));
@@ -121,9 +126,15 @@ static void vjpeg_try(u32 type, struct v4l2_pix_format_mplane *pix)
 }
 
 /* The two APIs have different structures for the same. */
-static void vjpeg_from_single(const struct v4l2_pix_format *single,
+static void vjpeg_from_format(const struct v4l2_format *f,
 			      struct v4l2_pix_format_mplane *pix)
 {
+	const struct v4l2_pix_format *single = &f->fmt.pix;
+
+	if (vjpeg_params.multiplanar) {
+		*pix = f->fmt.pix_mp;
+		return;
+	}
 	*pix = (struct v4l2_pix_format_mplane) {
 		.width = single->width,
 		.height = single->height,
@@ -176,37 +187,38 @@ static int vjpeg_try_fmt(struct file *file, void *priv, struct v4l2_format *f)
 
 	if (!vjpeg_queue(vjpeg_file_ctx(file), f->type))
 		return -EINVAL;
-	if (vjpeg_params.multiplanar)
-		pix = f->fmt.pix_mp;
-	else
-		vjpeg_from_single(&f->fmt.pix, &pix);
+	vjpeg_from_format(f, &pix);
 	vjpeg_try(f->type, &pix);
 	vjpeg_to_format(&pix, f);
 	return 0;
 }
 
+/* The picture has the height that was asked for, in a buffer of the one granted. */
+static void vjpeg_set_raw(struct vjpeg_ctx *ctx,
+			  const struct v4l2_pix_format_mplane *asked)
+{
+	ctx->format = vjpeg_find_format(ctx->raw.pixelformat);
+	ctx->width = ctx->raw.width;
+	ctx->height = clamp(asked->height >> vjpeg_params.small, MIN_SIZE,
+			    ctx->raw.height);
+}
+
 static int vjpeg_s_fmt(struct file *file, void *priv, struct v4l2_format *f)
 {
-	u32 height = vjpeg_params.multiplanar ? f->fmt.pix_mp.height : f->fmt.pix.height;
 	struct vjpeg_ctx *ctx = vjpeg_file_ctx(file);
 	struct vb2_queue *vq = vjpeg_queue(ctx, f->type);
-	struct v4l2_pix_format_mplane *pix = vjpeg_pix(ctx, f->type);
+	struct v4l2_pix_format_mplane asked, *pix = vjpeg_pix(ctx, f->type);
 
-	if (vq && vb2_is_busy(vq))
-		return -EBUSY;
-	if (vjpeg_try_fmt(file, priv, f))
+	if (!vq)
 		return -EINVAL;
-	if (vjpeg_params.multiplanar)
-		*pix = f->fmt.pix_mp;
-	else
-		vjpeg_from_single(&f->fmt.pix, pix);
-	if (V4L2_TYPE_IS_OUTPUT(f->type)) {
-		ctx->format = vjpeg_find_format(pix->pixelformat);
-		ctx->width = pix->width;
-		ctx->height = clamp(height >> vjpeg_params.small, MIN_SIZE, pix->height);
-	}
-	pix->field = V4L2_FIELD_NONE;
-	pix->num_planes = V4L2_TYPE_IS_OUTPUT(f->type) ? ctx->format->buffers : 1;
+	if (vb2_is_busy(vq))
+		return -EBUSY;
+	vjpeg_from_format(f, &asked);
+	*pix = asked;
+	vjpeg_try(f->type, pix);
+	vjpeg_to_format(pix, f);
+	if (V4L2_TYPE_IS_OUTPUT(f->type))
+		vjpeg_set_raw(ctx, &asked);
 	return 0;
 }
 
@@ -245,13 +257,13 @@ static int vjpeg_enum_framesizes(struct file *file, void *priv,
 
 void vjpeg_init_formats(struct vjpeg_ctx *ctx)
 {
-	ctx->raw.width = ctx->jpeg.width = ctx->width = 640;
-	ctx->raw.height = ctx->jpeg.height = ctx->height = 480;
+	const struct v4l2_pix_format_mplane size = { .width = 640, .height = 480 };
+
+	ctx->raw = size;
+	ctx->jpeg = size;
 	vjpeg_try(V4L2_BUF_TYPE_VIDEO_OUTPUT, &ctx->raw);
 	vjpeg_try(V4L2_BUF_TYPE_VIDEO_CAPTURE, &ctx->jpeg);
-	ctx->format = vjpeg_find_format(ctx->raw.pixelformat);
-	ctx->width = min(ctx->width, ctx->raw.width);
-	ctx->height = min(ctx->height, ctx->raw.height);
+	vjpeg_set_raw(ctx, &size);
 	ctx->interval = (struct v4l2_fract) { 1, 30 };
 }
 

@@ -208,7 +208,8 @@ static int vjpeg_buf_prepare(struct vb2_buffer *vb)
 	pix = vjpeg_pix(vb2_get_drv_priv(vb->vb2_queue), vb->type);
 	to_vb2_v4l2_buffer(vb)->field = V4L2_FIELD_NONE;
 	for (i = 0; i < pix->num_planes; i++)
-		if (vb2_plane_size(vb, i) < pix->plane_fmt[i].sizeimage)
+		if (vb2_plane_size(vb, i) < pix->plane_fmt[i].sizeimage ||
+		    !vb2_plane_vaddr(vb, i)) /* not every DMABUF has one */
 			return -EINVAL;
 	return 0;
 }
