@@ -23,6 +23,7 @@ set_up() {
 	tmp=$(mktemp -d)
 	trap clean_up EXIT
 	trap 'exit 1' INT TERM HUP
+	build_modules
 	SECONDS=0
 }
 
@@ -69,7 +70,7 @@ get() {
 		as_root dpkg --add-architecture "$architecture"
 	# The first attempt fails when the package lists are old or without these.
 	unpack "$1.new" "$2" || { apt update && unpack "$1.new" "$2"; } ||
-		die "could not get the packages for $architecture"
+		die "could not get the packages for $architecture: if $board is old, remove it"
 	mv "$1.new" "$1"
 }
 
@@ -174,10 +175,11 @@ write() {
 	chmod +x "$1"
 }
 
-# copy_modules copies the modules that are to be loaded, and all they need.
+# copy_modules copies the modules that are to be loaded, at once or later, and all
+# they need.
 copy_modules() {
 	local root=$1 version=$2 module file
-	for module in "${modules[@]}"; do
+	for module in "${modules[@]}" "${later_modules[@]}"; do
 		modprobe -d "$board" -S "$version" --show-depends "${module%% *}"
 	done >"$tmp/modules" || die "no such kernel module: $module"
 	while read -r _ file _; do
