@@ -226,6 +226,22 @@ add_tests() {
 		./porthole.test -test.v -test.run '$board_tests' -test.timeout 60s >>log 2>&1
 		echo "boards: status \$?" >>log
 		rmmod vivid
+		encoder() { # module, its options, tests
+			modprobe \$1 \$2
+			./porthole.test -test.run "\$3" -test.short >/dev/null 2>&1 &
+			killed=\$!
+			sleep 1
+			kill -9 \$killed
+			wait \$killed
+			./porthole.test -test.v -test.run "\$3" -test.short -test.timeout 100s >>log 2>&1
+			echo "\$1 \$2: status \$?" >>log
+			rmmod \$1 || echo "\$1 remains: status 1" >>log
+		}
+		encoder vjpeg "" 'EncoderDevice[^C]'
+		encoder vjpeg "multiplanar=0 align=0" 'EncoderDevice[^C]'
+		encoder vjpeg coded=MJPG 'EncoderDevice[^C]'
+		encoder vicodec multiplanar=0 EncoderDeviceCodec
+		encoder vicodec multiplanar=1 EncoderDeviceCodec
 		modprobe $vivid_camera
 	EOF
 }
