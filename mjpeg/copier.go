@@ -13,8 +13,11 @@ type Copier struct {
 
 type copiedPlane struct {
 	from, to plane
-	levels   *[2][256]byte // for bytes in even and in odd columns; nil: as they are
+	levels   *levels // nil: as they are
 }
+
+// levels are what bytes in even and in odd columns become.
+type levels [2][256]byte
 
 // SameSamples reports whether pictures of two pixel formats differ at most in the planes of
 // memory that they lie in, as NV12 and NM12 do.
@@ -48,7 +51,7 @@ func NewCopier(from, to RawFormat) (*Copier, error) {
 		one := copiedPlane{from: p, to: toPlanes[i]}
 		if from.LimitedRange {
 			one.levels = format.levels(i)
-			c.row = make([]byte, max(len(c.row), p.width+p.width&1))
+			c.row = make([]byte, max(len(c.row), (p.width+7)&^7))
 		}
 		c.planes = append(c.planes, one)
 		for i, p := range []plane{one.from, one.to} {
@@ -92,19 +95,28 @@ func (p *copiedPlane) copy(to, from, row []byte) {
 		source := from[y*p.from.stride:][:width]
 		if p.levels != nil {
 			copy(row, source) // for the same reason as in rowBuffer
-			for x := 0; x < width; x += 2 {
-				row[x], row[x+1] = p.levels[0][row[x]], p.levels[1][row[x+1]]
-			}
+			p.levels.convert(row[:(width+7)&^7])
 			source = row[:width]
 		}
 		copy(to[y*p.to.stride:], source)
 	}
 }
 
+// convert converts a row, whose length is a multiple of 8: by eight, which takes half the time.
+func (l *levels) convert(row []byte) {
+	even, odd := &l[0], &l[1]
+	for len(row) >= 8 {
+		r := (*[8]byte)(row)
+		r[0], r[1], r[2], r[3] = even[r[0]], odd[r[1]], even[r[2]], odd[r[3]]
+		r[4], r[5], r[6], r[7] = even[r[4]], odd[r[5]], even[r[6]], odd[r[7]]
+		row = row[8:]
+	}
+}
+
 // levels returns what the bytes of limited range in a plane stand for in full range: luminance
 // and RGB go from 16 to 235, and chrominance from 16 to 240 (ITU-R BT.601). It is nil for RGB of
 // 16 bits, which has no bytes that stand for something, and hardly ever limited range.
-func (f *pixelFormat) levels(plane int) *[2][256]byte {
+func (f *pixelFormat) levels(plane int) *levels {
 	if f.rgb() && f.bytes == 2 {
 		return nil
 	}
@@ -115,15 +127,15 @@ func (f *pixelFormat) levels(plane int) *[2][256]byte {
 	case plane > 0:
 		luma = [2]bool{}
 	}
-	levels := &[2][256]byte{}
-	for column := range levels {
-		for v := range levels[column] {
+	all := &levels{}
+	for column := range all {
+		for v := range all[column] {
 			full := (255*(v-16) + 219/2) / 219
 			if !luma[column] {
 				full = (255*(v-128) + 224*128 + 224/2) / 224
 			}
-			levels[column][v] = byte(min(max(full, 0), 255))
+			all[column][v] = byte(min(max(full, 0), 255))
 		}
 	}
-	return levels
+	return all
 }

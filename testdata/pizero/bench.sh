@@ -41,6 +41,7 @@ bench() {
 		launch "$server" vivid
 	done
 	check_pictures
+	watch_encoders
 	print_tables
 	finished=yes
 }
@@ -89,6 +90,18 @@ launch() {
 	record "$1 $2 1" <<<"measure launch $1 $2"
 }
 
+# watch_encoders measures with an encoder of the board, which takes no time itself: the pictures
+# are all the first.
+watch_encoders() {
+	local camera server
+	guest <<<"modprobe vjpeg once=1"
+	for camera in vivid pipe15 pipe30; do
+		for server in board own; do
+			watch "$server" "$camera" 1
+		done
+	done
+}
+
 # check_pictures measures what package mjpeg takes to check a picture.
 check_pictures() {
 	say "checking pictures"
@@ -118,6 +131,7 @@ print_tables() {
 	print_delivery
 	print_viewing
 	print_encoding
+	print_encoders
 	print_checking
 	print_memory
 	print_start
@@ -209,6 +223,21 @@ print_encoding() {
 			"$(ratio "$(figure cpu)" "$(figure frames)000000" 1)" \
 			"$(ratio "$(figure bytes)" "$(figure frames)" 0)" \
 			"$(ratio "$(figure frames)" $window 1)"
+	done
+}
+
+# print_encoders is about who encodes: CPU of the server, without that of the camera, of its
+# program, and of the board's encoder. uStreamer reads no pipes.
+print_encoders() {
+	local server camera clients=1
+	header "1 client, CPU per frame, ms" "the board's encoder" "porthole's own" "uStreamer's"
+	for camera in vivid pipe15 pipe30; do
+		row "$camera" $(
+			for server in board own ustreamer; do
+				ratio "$(figure cpu)" "$(figure frames)000000" 1
+				echo
+			done
+		)
 	done
 }
 

@@ -59,6 +59,9 @@ MODULE_PARM_DESC(refuse, "S_FMT on CAPTURE grants another pixel format");
 module_param_named(small, vjpeg_params.small, bool, 0644);
 MODULE_PARM_DESC(small, "S_FMT on OUTPUT grants half the width and height");
 
+module_param_named(once, vjpeg_params.once, bool, 0644);
+MODULE_PARM_DESC(once, "all pictures are the first one, for measuring: they take no time");
+
 module_param_named(delay, vjpeg_params.delay, uint, 0644);
 MODULE_PARM_DESC(delay, "how long a picture takes besides, in ms");
 

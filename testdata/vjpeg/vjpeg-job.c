@@ -77,11 +77,15 @@ static enum vb2_buffer_state vjpeg_encode_buffer(struct vjpeg_ctx *ctx,
 	vb2_set_plane_payload(dst, 0, 0);
 	if (vjpeg_params.fail)
 		return VB2_BUF_STATE_ERROR;
-	vjpeg_find_samples(ctx, src, &p);
-	length = vjpeg_encode(ctx->encoder, &p, vjpeg_quality(ctx), vjpeg_params.exif,
-			      out, vb2_plane_size(dst, 0));
+	length = ctx->length;
+	if (!vjpeg_params.once || !length) { /* else it is still in the buffer, if there is one */
+		vjpeg_find_samples(ctx, src, &p);
+		length = vjpeg_encode(ctx->encoder, &p, vjpeg_quality(ctx),
+				      vjpeg_params.exif, out, vb2_plane_size(dst, 0));
+	}
 	if (!length)
 		return VB2_BUF_STATE_ERROR;
+	ctx->length = length;
 	if (vjpeg_params.bad)
 		memset(out, 'x', length);
 	if (vjpeg_params.cut)
@@ -228,6 +232,7 @@ static int vjpeg_start_streaming(struct vb2_queue *vq, unsigned int count)
 	ctx->aborting = false;
 	ctx->first = true;
 	ctx->sequence = 0;
+	ctx->length = 0;
 	return 0;
 }
 

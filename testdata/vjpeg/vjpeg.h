@@ -20,7 +20,7 @@ struct vjpeg_params {
 	bool multiplanar;
 	char *coded;
 	bool align;
-	bool exif, rubbish, stall, bad, cut, fail, busy, refuse, small;
+	bool exif, rubbish, stall, bad, cut, fail, busy, refuse, small, once;
 	unsigned int nomem;
 	unsigned int delay;	/* ms */
 };
@@ -56,6 +56,7 @@ struct vjpeg_ctx {
 	bool aborting;			/* by STREAMOFF, until the next STREAMON */
 	bool first;			/* nothing came back since STREAMON */
 	unsigned int sequence;
+	size_t length;			/* of the picture before; 0: there is none */
 
 	const struct vjpeg_format *format;	/* of raw, which is on OUTPUT */
 	struct v4l2_pix_format_mplane raw, jpeg;
