@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/cpu"
+
 	"porthole/v4l2"
 )
 
@@ -22,7 +24,10 @@ import (
 // does: see openRpicam.
 
 func init() {
-	register(piDriver(&pi{sysfs: "/sys", kernel: v4l2.Linux{}, caches: cacheDirs(), memory: machineMemory()}))
+	register(piDriver(&pi{
+		sysfs: "/sys", kernel: v4l2.Linux{}, caches: cacheDirs(), memory: machineMemory(),
+		simd: cpu.ARM.HasNEON || cpu.ARM64.HasASIMD,
+	}))
 }
 
 // piDriver returns the driver of the camera at the flat cable of a board. Some versions of
@@ -38,6 +43,7 @@ type pi struct {
 	kernel v4l2.Kernel
 	caches []string // directories that keep what the program has answered
 	memory uint64   // of the board, in bytes; 0: not known
+	simd   bool     // the processor has what makes libjpeg-turbo fast
 
 	program *piProgram // that was used last
 

@@ -63,7 +63,7 @@ func newBoard(t *testing.T, files map[string]string, program, script string) *pi
 			`+script))
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return &pi{sysfs: sysfs, kernel: &v4l2test.Board{}, caches: []string{t.TempDir()}}
+	return &pi{sysfs: sysfs, kernel: &v4l2test.Board{}, caches: []string{t.TempDir()}, simd: true}
 }
 
 // without returns aPi without some of its files.

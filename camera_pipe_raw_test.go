@@ -105,13 +105,16 @@ func TestRpicamRawWithout(t *testing.T) {
 		t.Errorf("remarks %s, and %s encodes; want %s", got, c.Info().Encoder, want)
 	}
 	c.Close()
-	own := raw(640, 480)
-	own.encoder = encoderOwn
-	c = mustOpen(t, withRaw(t, busy), own)
-	defer c.Close()
-	wantCard(t, c)
-	if c.Info().Encoder != encoderOurs || c.Info().Format != "YU12" {
-		t.Errorf("%s encodes %s", c.Info().Encoder, c.Info().Format)
+	own, wanted := withRaw(t, busy), raw(640, 480)
+	wanted.encoder = encoderOwn
+	slow := withRaw(t, busy)
+	slow.simd = false
+	for _, c := range []*rpicamCamera{mustOpen(t, own, wanted), mustOpen(t, slow, raw(640, 480))} {
+		wantCard(t, c)
+		if c.Info().Encoder != encoderOurs || c.Info().Format != "YU12" {
+			t.Errorf("%s encodes %s", c.Info().Encoder, c.Info().Format)
+		}
+		c.Close()
 	}
 }
 
