@@ -38,11 +38,19 @@
 // its number and -camera pi:imx477 by its sensor. Without one it is the first V4L2
 // capture device that gives a picture: a USB camera, any other that the kernel has a driver
 // for, or a receiver of HDMI or analog television, which takes the signal that comes in.
-// Porthole passes JPEG on as the camera makes it. It encodes raw pictures (YUYV, YVYU, UYVY,
+// Porthole passes JPEG on as the camera makes it. It takes raw pictures, too (YUYV, YVYU, UYVY,
 // VYUY, NV12, NV21, NV16, NV61, YU12, YV12, the same in several planes of memory, RGB3, BGR3,
 // RGBP and GREY), and turns the black and white of television (16 and 235) into those of
 // JPEGs. Damaged pictures are left out, counted in /state, and logged at most once a minute.
 // Without a camera porthole plays three pictures of its own, until one is plugged in.
+//
+// Raw pictures become JPEGs in an encoder of the board, if there is one (V4L2 memory-to-memory,
+// found by its formats), or else in porthole. The log says who makes the JPEGs, and so does
+// "encoder" in /state. If the board's encoder cannot be used, or fails or takes longer than 0.5 s
+// later, porthole takes over with the same picture, until the camera is opened again. With an
+// encoder of the board, rpicam-vid writes raw pictures, whose width is then a multiple of 64.
+// Without one it makes the JPEGs, or porthole does if the processor has no SIMD, like that of a
+// Pi Zero.
 //
 // Porthole opens the camera when the first viewer comes, and releases it some time after
 // the last has gone. It tries a camera that is unplugged, busy or stuck again until it

@@ -20,6 +20,9 @@
 // The driver's memory may be uncached, where each load takes long. A Repairer and an Encoder
 // read a picture there once, by whole words, and work on their copies.
 //
+// Where the board has an encoder, a [Copier] puts a raw picture into its memory, in the layout
+// that it wants.
+//
 // Some programs write JPEGs one behind the other to a pipe. A [Splitter] cuts that into
 // pictures.
 //

@@ -27,7 +27,23 @@
 // lies in memory that the driver has mapped, and is valid until its buffer is queued
 // again. Neither Dequeue nor Queue allocates memory.
 //
-// That memory may be uncached, where a load of a byte takes as long as that of a word: read
+// # Encoding
+//
+// Many boards have an encoder for JPEG, which takes raw pictures from memory and gives JPEGs back
+// to it. [Encoders] finds them by their formats: drivers and the numbers of nodes differ.
+//
+//	e, err := v4l2.OpenEncoder(kernel, node, config)
+//	copy(e.Planes()[0], raw)       // in the layout that e.Format tells
+//	jpeg, err := e.Encode(limit)   // wait for it
+//	...                            // copy it
+//	err = e.Release()              // give the buffers back; repeat
+//
+// Encode and Release allocate nothing. What comes back should be looked at before it is used: some
+// drivers return something else at times.
+//
+// # Memory
+//
+// Memory of a driver may be uncached, where a load of a byte takes as long as that of a word: read
 // it once, by copying.
 //
 // Devices that have the multi-planar API and no other (V4L2_CAP_VIDEO_CAPTURE_MPLANE) are
