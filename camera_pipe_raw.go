@@ -117,8 +117,9 @@ func (p *rawPictures) next() (bool, error) {
 }
 
 func (p *rawPictures) appendJPEG(dst []byte) ([]byte, error) {
+	board := p.encoder.board
 	dst, err := p.encoder.AppendMemory(dst)
-	if err == nil {
+	if err == nil && p.encoder.board != board {
 		err = p.lay()
 	}
 	return dst, err

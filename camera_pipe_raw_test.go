@@ -222,3 +222,46 @@ func TestRawPictures(t *testing.T) {
 		})
 	}
 }
+
+// An endlessReader gives pictures without end, and without waiting.
+type endlessReader struct{}
+
+func (endlessReader) Read(b []byte) (int, error) { return len(b), nil }
+
+func TestRawPicturesAllocs(t *testing.T) {
+	e := v4l2test.NewEncoder(nil)
+	b := withEncoder(v4l2test.NewCamera(), e)
+	raw := mjpeg.RawFormat{PixelFormat: "YU12", Width: 64, Height: 48}
+	jpeg := encodeRaw(v4l2test.RawPicture{PixelFormat: "YU12", Width: 64, Height: 48, Planes: [][]byte{make([]byte, 64*48*3/2)}, Quality: 80})
+	e.JPEG = func(v4l2test.RawPicture) []byte { return jpeg }
+	board, err := openBoardEncoder(b, boardEncoders(b, settings{}), raw, 80, 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &rawPictures{encoder: &encoder{board: board, memory: board.device.Planes()}, format: board.raw, pause: time.Hour}
+	defer p.close()
+	if err := p.lay(); err != nil {
+		t.Fatal(err)
+	}
+	e.Quiet = true
+	var dst []byte
+	allocs := testing.AllocsPerRun(100, func() {
+		for {
+			found, err := p.next()
+			if found {
+				dst, err = p.appendJPEG(dst[:0])
+			} else if err == nil {
+				err = p.fill(endlessReader{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found {
+				return
+			}
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("got %v allocations per picture, want none", allocs)
+	}
+}
