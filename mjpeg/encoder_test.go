@@ -95,7 +95,7 @@ func (r rawPicture) image() image.Image {
 
 func newTestEncoder(t testing.TB, r rawPicture, quality int, limited bool) *Encoder {
 	t.Helper()
-	e, err := NewEncoder(RawFormat{r.format, r.width, r.height, mjpegtest.Strides(r.format, r.stride), limited}, quality)
+	e, err := NewEncoder(RawFormat{PixelFormat: r.format, Width: r.width, Height: r.height, Strides: mjpegtest.Strides(r.format, r.stride), LimitedRange: limited}, quality)
 	if err != nil {
 		t.Fatal(err)
 	}

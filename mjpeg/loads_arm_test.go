@@ -43,7 +43,7 @@ func encodeFrom(t *testing.T, memory []byte, format string, stride int) {
 	s := mjpegtest.Scene{Width: 320, Height: 240, Color: func(x, y int) color.YCbCr {
 		return color.YCbCr{Y: uint8(90 + x/4), Cb: uint8(110 + y/8), Cr: uint8(150 - x/8)}
 	}}
-	e, err := NewEncoder(RawFormat{format, s.Width, s.Height, mjpegtest.Strides(format, stride), false}, 80)
+	e, err := NewEncoder(RawFormat{PixelFormat: format, Width: s.Width, Height: s.Height, Strides: mjpegtest.Strides(format, stride)}, 80)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func TestConvertRGB(t *testing.T) {
 				r := newRawPicture(format, 54, height, sample)
 				e := newTestEncoder(t, r, 80, false)
 				e.raw[0] = r.data
-				e.loadRows(e.buffer, 0)
+				e.load(e.buffer, 0, 1)
 				for n, want := range samplesOf(r.image()) {
 					if _, most := difference(t, e.buffer.rows[n][:len(want)], want); most > 1 {
 						t.Errorf("%s, %s, height %d, component %d: a sample is off by %d", format, name, height, n, most)
@@ -68,7 +68,7 @@ func TestEncodeLimitedRGB(t *testing.T) {
 		for i := range raw {
 			raw[i] = byte(math.Round(16 + float64([]uint8{want.R, want.G, want.B}[i%3])*219/255))
 		}
-		e, err := NewEncoder(RawFormat{"RGB3", 16, 16, [3]int{}, true}, 100)
+		e, err := NewEncoder(RawFormat{PixelFormat: "RGB3", Width: 16, Height: 16, LimitedRange: true}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func TestEncode(t *testing.T) {
 		for _, test := range tests {
 			t.Run(format+" "+test.name, func(t *testing.T) {
 				stride := mjpegtest.Stride(format, test.width) + test.more
-				e, err := NewEncoder(RawFormat{format, test.width, test.height, mjpegtest.Strides(format, stride), false}, 95)
+				e, err := NewEncoder(RawFormat{PixelFormat: format, Width: test.width, Height: test.height, Strides: mjpegtest.Strides(format, stride)}, 95)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -64,7 +64,7 @@ func TestEncodeTooShort(t *testing.T) {
 	for _, format := range rawFormats {
 		s := scene(64, 31, 0)
 		stride := mjpegtest.Stride(format, s.Width) + 6
-		e, err := NewEncoder(RawFormat{format, s.Width, s.Height, mjpegtest.Strides(format, stride), false}, 80)
+		e, err := NewEncoder(RawFormat{PixelFormat: format, Width: s.Width, Height: s.Height, Strides: mjpegtest.Strides(format, stride)}, 80)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestEncodeStrides(t *testing.T) {
 			}
 			planes[i] = padded
 		}
-		e, err := NewEncoder(RawFormat{format, s.Width, s.Height, strides, false}, 95)
+		e, err := NewEncoder(RawFormat{PixelFormat: format, Width: s.Width, Height: s.Height, Strides: strides}, 95)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,16 +119,16 @@ func TestEncodeRandom(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	raw := make([]byte, 1<<16)
 	var format string
-	var width, height, stride int
+	var width, height, stride, orientation int
 	defer func() {
 		if err := recover(); err != nil {
-			t.Errorf("%s, %dx%d, rows of %d bytes: %v", format, width, height, stride, err)
+			t.Errorf("%s, %dx%d, rows of %d bytes, orientation %d: %v", format, width, height, stride, orientation, err)
 		}
 	}()
 	for range 2000 {
 		format = rawFormats[random.IntN(len(rawFormats))]
-		width, height, stride = random.IntN(70), random.IntN(70), random.IntN(200)
-		e, err := NewEncoder(RawFormat{format, width, height, [3]int{stride, random.IntN(100), random.IntN(100)}, false}, 80)
+		width, height, stride, orientation = random.IntN(70), random.IntN(70), random.IntN(200), random.IntN(9)
+		e, err := NewEncoder(RawFormat{PixelFormat: format, Width: width, Height: height, Strides: [3]int{stride, random.IntN(100), random.IntN(100)}, Orientation: orientation}, 80)
 		if err != nil {
 			continue // a size that no JPEG has: TestEncoderSize
 		}
@@ -149,7 +149,7 @@ func TestEncoderSize(t *testing.T) {
 			if format == "GREY" && size.width == 1 {
 				continue
 			}
-			_, err := NewEncoder(RawFormat{format, size.width, size.height, [3]int{size.stride}, false}, 80)
+			_, err := NewEncoder(RawFormat{PixelFormat: format, Width: size.width, Height: size.height, Strides: [3]int{size.stride}}, 80)
 			if want := "pictures are of a size that JPEG does not have"; err == nil || err.Error() != want {
 				t.Errorf("%s, %v: got error %v, want %s", format, size, err, want)
 			}
@@ -159,7 +159,7 @@ func TestEncoderSize(t *testing.T) {
 
 func TestEncoderUnknown(t *testing.T) {
 	for _, format := range []string{"MJPG", "H264", "Y16", ""} {
-		if _, err := NewEncoder(RawFormat{format, 64, 48, [3]int{128}, false}, 80); err == nil {
+		if _, err := NewEncoder(RawFormat{PixelFormat: format, Width: 64, Height: 48, Strides: [3]int{128}}, 80); err == nil {
 			t.Errorf("%q: got an encoder, want an error", format)
 		}
 	}
