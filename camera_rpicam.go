@@ -64,6 +64,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	c.stall = stallAfter(interval(c.fps))
 	c.options = append(c.streamOptions(sensor.index, want.quality), arguments(all, values)...)
 	c.makeArguments()
+	c.info.Width, c.info.Height = want.turn.size(c.info.Width, c.info.Height)
 	if others := program.sensors(); len(others) > 1 {
 		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
 	}
@@ -112,6 +113,7 @@ func (c *rpicamCamera) chooseControls(s *piSensor, want settings) (all []*piCont
 		return nil, nil, err
 	}
 	values = piValues(all, assigned)
+	c.turnItself(want, assigned, values)
 	if n := values[modeControl]; n > 0 {
 		mode = int(n - 1)
 	}

@@ -147,6 +147,8 @@ type v4l2Camera struct {
 	encoder *mjpeg.Encoder // nil if the camera sends JPEG
 	repair  mjpeg.Repairer // of JPEGs
 
+	flips       []assignment // of controls, for pictures that the camera turns itself
+	orientation int          // that is left to do
 	assignments []assignment // of controls, by -set
 	fps         float64      // wanted; 0: the usual
 	remarks     []string     // about what the driver refused when it was opened
@@ -188,7 +190,7 @@ func openV4L2(k v4l2.Kernel, path string, want settings, formats []v4l2.FourCC) 
 // a format cannot be set any more once there are buffers.
 func (c *v4l2Camera) prepare(want settings) error {
 	steps := []func(want settings) error{
-		c.checkCapability, c.selectInput, c.followSignal, c.setFormat, c.setRate, c.setWantedControls, c.rereadFormat, c.requestBuffers,
+		c.checkCapability, c.selectInput, c.followSignal, c.turnItself, c.setFormat, c.setRate, c.setWantedControls, c.rereadFormat, c.requestBuffers,
 	}
 	for _, step := range steps {
 		if err := step(want); err != nil {
@@ -348,8 +350,6 @@ func (c *v4l2Camera) capturedAt(b *v4l2.Buffer) time.Time {
 }
 
 func (c *v4l2Camera) Info() cameraInfo { return c.info }
-
-func (c *v4l2Camera) Close() error { return c.device.Close() }
 
 // dequeue waits for a picture and takes it into c.buffer.
 func (c *v4l2Camera) dequeue(ctx context.Context) error {

@@ -107,6 +107,11 @@
 //	-size WxH
 //		about this size, in pixels; the camera has the last word
 //		(default 640x480)
+//	-rotate degrees
+//		turn pictures clockwise: 0, 90, 180 or 270 (default 0)
+//	-flip h|v
+//		flip pictures, before they are turned: h, left and right change places;
+//		v, top and bottom do
 //	-fps rate
 //		frames per second (default 30, or 1 from the emulated camera)
 //	-quality percent
@@ -247,6 +252,8 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.StringVar(&o.listen, "listen", ":5000", "`address` to listen on: host:port, :port or unix:/path")
 	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice(drivers))
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
+	flags.Func("rotate", "turn pictures clockwise by so many `degrees`: 0, 90, 180 or 270 (default 0)", o.parseRotate)
+	flags.Func("flip", "flip pictures, before they are turned: `h` (left and right change places) or v (top and bottom do)", o.parseFlip)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by a Raspberry Pi")
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)

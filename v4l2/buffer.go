@@ -87,8 +87,14 @@ func (d *Device) mapBuffer(b *uapi.Buffer) error {
 	return nil
 }
 
-// releaseBuffers stops the device and gives the buffers back.
-func (d *Device) releaseBuffers() (errs []error) {
+// ReleaseBuffers stops the device and gives the buffers back, if there are any. Nothing but Close
+// and requests about controls may follow.
+func (d *Device) ReleaseBuffers() error {
+	if !d.requested {
+		return nil
+	}
+	d.requested = false
+	var errs []error
 	typ := int32(d.bufType())
 	errs = append(errs, d.ioctl(uapi.VIDIOC_STREAMOFF, unsafe.Pointer(&typ)))
 	for _, mapped := range slices.Concat(d.mapped...) {
@@ -96,7 +102,7 @@ func (d *Device) releaseBuffers() (errs []error) {
 	}
 	d.mapped = nil
 	none := uapi.RequestBuffers{Type: d.bufType(), Memory: uapi.V4L2_MEMORY_MMAP}
-	return append(errs, d.ioctl(uapi.VIDIOC_REQBUFS, unsafe.Pointer(&none)))
+	return errors.Join(append(errs, d.ioctl(uapi.VIDIOC_REQBUFS, unsafe.Pointer(&none)))...)
 }
 
 // StreamOn starts the capture (VIDIOC_STREAMON), and lights the lamp that many cameras

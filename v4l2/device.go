@@ -50,10 +50,7 @@ func (d *Device) Path() string { return d.path }
 // A step that was left out would let the next opening fail with EBUSY, so no error stops
 // it: it returns all of them.
 func (d *Device) Close() error {
-	var errs []error
-	if d.requested {
-		errs = d.releaseBuffers()
-	}
+	errs := []error{d.ReleaseBuffers()}
 	if d.watcher != nil {
 		errs = append(errs, d.watcher.Close())
 	} else {
