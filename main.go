@@ -73,6 +73,13 @@
 // (exposure_dynamic_framerate=0, if it has that), and with less, that it may, unless -set says
 // otherwise.
 //
+// -rotate turns pictures, -flip flips them before that, and so do rotate and flip of /settings. A
+// camera does what it can do as a whole by its controls horizontal_flip and vertical_flip, unless
+// -set sets one of them; they are 0 when it is closed. Raw pictures are turned while they are
+// encoded. JPEGs that come from the camera get an Exif orientation, which most programs obey, in
+// place of an Exif of their own. /state has the size as it is seen. -size, size in /settings and
+// ?size= of a snapshot are the camera's, before it is turned.
+//
 // The camera that rpicam-vid reads has controls of these names, too. A change restarts the
 // program, while viewers keep the last picture. Its control mode is the mode of the sensor,
 // like 2304x1296: by default the smallest that sees everything, is fast enough and as large

@@ -160,7 +160,7 @@ const wordAlignment = 8
 type rowBuffer struct {
 	copies [3][]byte // of planes, from an aligned address on
 	rows   [3][]byte // that the components are read from
-	bases  [3]int    // where rows begin in their planes, as if there were no rows or columns but these
+	bases  [3]int    // what to subtract from an offset in a plane to find a sample in rows, in bytes
 
 	// For RGB.
 	unpacked [2][]byte // two rows with three bytes per pixel

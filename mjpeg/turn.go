@@ -1,17 +1,17 @@
 package mjpeg
 
-// A turn tells how a picture is turned: first mirrored, then its columns become rows. That
-// costs nothing in the transform: a block that is mirrored has the same coefficients with other
-// signs, and one whose columns became rows has them in other places (A.3.3). So blocks are read
-// as they lie in memory, and in another order.
+// A turn tells how a picture is turned: it is mirrored first, and then its columns become rows.
+//
+// Blocks are read as they lie in memory, in another order. A mirrored block has the same
+// coefficients with other signs, and one whose columns have become rows has them in other places
+// (A.3.3): the quantizer sees to that, at no cost.
 type turn struct {
 	mirrorX, mirrorY bool // the last column, the last row comes first
 	transposed       bool
 }
 
-// newTurn returns the turn that an Exif orientation asks for (tag 0112 of Exif 2.3): what row
-// and column 0 are to be. 3 is half a turn, 6 a quarter clockwise and 8 one back; 2, 4, 5 and 7
-// are mirrored.
+// newTurn returns the turn for an Exif orientation (Exif 2.3, tag 0112): 3 is half a turn, 6 a
+// quarter clockwise, and 8 one counterclockwise. 2, 4, 5 and 7 are mirrored.
 func newTurn(orientation int) turn {
 	is := func(orientations int) bool { return orientations>>orientation&1 != 0 }
 	return turn{
@@ -21,8 +21,8 @@ func newTurn(orientation int) turn {
 	}
 }
 
-// source returns the column and row where a component has a block of the turned picture, which
-// begins outside of the component if a part of it is beyond its edge.
+// source returns where a component begins to have a block of the turned picture, in samples. A block
+// that is partly beyond the edge may begin there.
 func (t *turn) source(s *samples, column, row int) (x, y int) {
 	if t.transposed {
 		column, row = row, column
@@ -50,7 +50,7 @@ func (t *turn) placeBlocks(c *component) {
 	}
 }
 
-// span returns the part of a length that some MCUs take, of which each takes size.
+// span returns the part of a length that a row of MCUs takes up to another, each of a size.
 func span(length, size, first, end int, mirrored bool) (from, to int) {
 	from, to = first*size, end*size
 	if mirrored {
@@ -59,8 +59,8 @@ func span(length, size, first, end int, mirrored bool) (from, to int) {
 	return max(from, 0), min(to, length)
 }
 
-// columnsAtOnce is how many columns of MCUs are copied at once. One of luminance alone takes 16
-// bytes of a row, and a call for so few would take longer than the copy.
+// columnsAtOnce is how many columns of MCUs are copied at once. One takes 8 to 48 bytes of a row, for
+// which a call takes longer than the copy.
 const columnsAtOnce = 4
 
 // layOutColumns says how the columns that are copied lie in a rowBuffer.
