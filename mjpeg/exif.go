@@ -10,7 +10,7 @@ const exifHeader = "Exif\x00"
 const exifOrientation = "\xff\xe1\x00\x22" + exifHeader + "\x00" +
 	"MM\x00\x2a\x00\x00\x00\x08" + // big endian; the first directory is 8 bytes from here
 	"\x00\x01" + // one entry in it:
-	"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x00\x00\x00" + // Orientation, SHORT, one, of which the last 4 bytes begin with the value
+	"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x00\x00\x00" + // Orientation, SHORT, one; the value in 2 of 4 bytes
 	"\x00\x00\x00\x00" // no other directory
 
 // exifRoom is how many bytes more a picture has for its orientation.
