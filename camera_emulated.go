@@ -40,19 +40,20 @@ func openEmulated(_ string, want settings) (camera, error) {
 	if want.camera == "emulated" && len(want.set) > 0 {
 		return nil, fmt.Errorf("-set %v: the emulated camera has no controls", want.set[0])
 	}
-	return newEmulatedCamera(want), nil
+	return newEmulatedCamera(want.fps, want.turn), nil
 }
 
-// newEmulatedCamera returns one that has the rate and the turn that are wanted.
-func newEmulatedCamera(want settings) *emulatedCamera {
-	fps := cmp.Or(want.fps, 1)
+// newEmulatedCamera returns one with a rate in frames per second, 0 is 1, and pictures that are
+// turned.
+func newEmulatedCamera(fps float64, turned turn) *emulatedCamera {
+	fps = cmp.Or(fps, 1)
 	c := &emulatedCamera{
 		pictures: [3][]byte{picture1, picture2, picture3},
-		turn:     want.turn,
+		turn:     turned,
 		fps:      fps,
 		ticker:   time.NewTicker(interval(fps)),
 	}
-	if r := (mjpeg.Repairer{Orientation: want.orientation()}); r.Orientation > 1 {
+	if r := (mjpeg.Repairer{Orientation: turned.orientation()}); r.Orientation > 1 {
 		for i, picture := range c.pictures {
 			c.pictures[i], _ = r.Append(nil, picture)
 		}

@@ -113,7 +113,7 @@ func (c *rpicamCamera) chooseControls(s *piSensor, want settings) (all []*piCont
 		return nil, nil, err
 	}
 	values = piValues(all, assigned)
-	c.turnItself(want, assigned, values)
+	c.turnItself(want.turn, assigned, values)
 	if n := values[modeControl]; n > 0 {
 		mode = int(n - 1)
 	}

@@ -210,7 +210,7 @@ func arguments(controls []*piControl, values map[string]int64) (args [][]string)
 
 // turnItself has the program turn its pictures, if it can do the whole of it and no control that is
 // set does a part. The rest is left to Exif.
-func (c *rpicamCamera) turnItself(want settings, set []assignment, values map[string]int64) {
+func (c *rpicamCamera) turnItself(want turn, set []assignment, values map[string]int64) {
 	turns := func(a assignment) bool { return slices.Contains([]string{rotate, hflip, vflip}, a.control.Name) }
 	h, v, ok := want.flips()
 	if !ok || !c.program.knows("--hflip") || !c.program.knows("--vflip") || slices.ContainsFunc(set, turns) {

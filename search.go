@@ -305,7 +305,7 @@ func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()
 // playEmulated shows the emulated camera until ctx ends, or the wanted settings change.
 func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 	want, change := sv.wanted()
-	cam := newEmulatedCamera(want)
+	cam := newEmulatedCamera(want.fps, want.turn)
 	defer cam.Close()
 	defer sv.detach()
 	sv.logEmulated(cam, why)
