@@ -89,7 +89,7 @@ type cameraInfo struct {
 	Driver string  `json:"driver"`      // the kernel's name for that: "uvcvideo"
 	Device string  `json:"device"`      // "/dev/video0", or "" without one
 	Format string  `json:"format"`      // as it comes from the camera: "MJPG"
-	Width  int     `json:"width"`       // pixels
+	Width  int     `json:"width"`       // pixels, as they are seen when pictures are turned
 	Height int     `json:"height"`      // pixels
 	FPS    float64 `json:"fps_granted"` // frames per second; 0: not known
 
@@ -147,7 +147,8 @@ const maxRate = 240
 // settings are what was asked of the camera.
 type settings struct {
 	camera        string  // "auto", a driver's name, that and one of its cameras: "pi:1", or a device: "/dev/video0"
-	width, height int     // pixels
+	width, height int     // pixels, before pictures are turned
+	turn                  // of pictures
 	fps           float64 // frames per second; 0: the driver's choice
 	quality       int     // of JPEGs that we encode, 1 to 100
 	encoder       string  // encoderAuto, encoderBoard or encoderOwn

@@ -6,6 +6,8 @@ import (
 	_ "embed"
 	"fmt"
 	"time"
+
+	"porthole/mjpeg"
 )
 
 // The pictures are made by static/draw.go.
@@ -27,6 +29,7 @@ func init() {
 type emulatedCamera struct {
 	pictures [3][]byte
 	n        int // pictures captured
+	turn     turn
 	fps      float64
 	ticker   *time.Ticker
 }
@@ -37,17 +40,25 @@ func openEmulated(_ string, want settings) (camera, error) {
 	if want.camera == "emulated" && len(want.set) > 0 {
 		return nil, fmt.Errorf("-set %v: the emulated camera has no controls", want.set[0])
 	}
-	return newEmulatedCamera(want.fps), nil
+	return newEmulatedCamera(want.fps, want.turn), nil
 }
 
-// newEmulatedCamera returns one with a rate in frames per second; 0 is 1.
-func newEmulatedCamera(fps float64) *emulatedCamera {
+// newEmulatedCamera returns one with a rate in frames per second, 0 is 1, and pictures that are
+// turned.
+func newEmulatedCamera(fps float64, turned turn) *emulatedCamera {
 	fps = cmp.Or(fps, 1)
-	return &emulatedCamera{
+	c := &emulatedCamera{
 		pictures: [3][]byte{picture1, picture2, picture3},
+		turn:     turned,
 		fps:      fps,
 		ticker:   time.NewTicker(interval(fps)),
 	}
+	if r := (mjpeg.Repairer{Orientation: turned.orientation()}); r.Orientation > 1 {
+		for i, picture := range c.pictures {
+			c.pictures[i], _ = r.Append(nil, picture)
+		}
+	}
+	return c
 }
 
 // Capture appends the next picture when it is due; the first is due at once.
@@ -65,12 +76,13 @@ func (c *emulatedCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.
 }
 
 func (c *emulatedCamera) Info() cameraInfo {
+	width, height := c.turn.size(640, 480)
 	return cameraInfo{
 		Name:   "emulated camera",
 		Driver: "emulated",
 		Format: "JPEG", Encoder: encoderCamera,
-		Width:  640,
-		Height: 480,
+		Width:  width,
+		Height: height,
 		FPS:    c.fps,
 	}
 }

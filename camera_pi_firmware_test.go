@@ -56,6 +56,8 @@ func TestPiFirmware(t *testing.T) {
 		return settings{camera: "auto", width: size[0], height: size[1], fps: fps, quality: quality, set: set}
 	}
 	small, hd, large, huge := [2]int{640, 480}, [2]int{1920, 1080}, [2]int{2592, 1944}, [2]int{9000, 9000}
+	turned := ask(small, 0, 80)
+	turned.turn = turn{180, ""}
 	for _, test := range []struct {
 		name    string
 		want    settings
@@ -74,6 +76,7 @@ func TestPiFirmware(t *testing.T) {
 			"mirrored", ask(small, 0, 80, controlSetting{"horizontal_flip", "on", false}, controlSetting{"vertical_flip", "on", false}), "640x480 MJPG",
 			map[string]int64{"horizontal_flip": 1, "vertical_flip": 1},
 		},
+		{"half a turn", turned, "640x480 MJPG", map[string]int64{"horizontal_flip": 1, "vertical_flip": 1, "rotate": 0}},
 		{"-set goes first", ask(small, 0, 80, controlSetting{"video_bitrate", "17000000", false}), "640x480 MJPG", map[string]int64{"video_bitrate_mode": 1, "video_bitrate": 17_000_000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -27,7 +27,9 @@ type rpicamCamera struct {
 	modes    []sensorMode
 	fps      float64    // that it is asked for
 	options  [][]string // the arguments: each option with what it takes
-	remarks  []string   // for the log
+
+	orientation int      // an Exif orientation that is left to do; 0: none
+	remarks     []string // for the log
 }
 
 // smallMemory is up to where a board gets three buffers of each kind, raw and not, instead of six,
@@ -47,7 +49,6 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 		sensor.name = cmp.Or(sensor.name, chip)
 	}
 	c := &rpicamCamera{board: board, program: program, fps: cmp.Or(want.fps, 30), pipeCamera: pipeCamera{
-		pictures: &jpegPictures{},
 		info: cameraInfo{
 			Name:   strings.TrimSpace("Raspberry Pi camera " + sensor.name),
 			Driver: filepath.Base(program.path),
@@ -63,7 +64,7 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	ours := want.encoder == encoderOwn || !board.simd
 	raw := !board.padded && (ours || encodable(encoders, rawVideo))
 	if raw {
-		c.info.Width = (c.info.Width + rawColumns/2) / rawColumns * rawColumns
+		c.info.Width = max((c.info.Width+rawColumns/2)/rawColumns, 1) * rawColumns
 	}
 	all, values, err := c.chooseControls(&sensor, want)
 	if err != nil {
@@ -71,12 +72,14 @@ func openRpicam(board *pi, program *piProgram, chip string, want settings) (came
 	}
 	c.faster = want.fps > 0 && c.fps > want.fps
 	c.stall = stallAfter(interval(c.fps))
-	codec := [][]string{{"--codec", "mjpeg"}, {"-q", strconv.Itoa(want.quality)}}
-	if raw && c.useRaw(encoders, ours, want.quality) {
-		codec = [][]string{{"--codec", "yuv420"}}
+	codec := [][]string{{"--codec", "yuv420"}}
+	if !raw || !c.useRaw(encoders, ours, want.quality) {
+		codec = [][]string{{"--codec", "mjpeg"}, {"-q", strconv.Itoa(want.quality)}}
+		c.pictures = &jpegPictures{repair: mjpeg.Repairer{Orientation: c.orientation}}
 	}
 	c.options = append(c.streamOptions(sensor.index, codec), arguments(all, values)...)
 	c.makeArguments()
+	c.info.Width, c.info.Height = want.turn.size(c.info.Width, c.info.Height)
 	if others := program.sensors(); len(others) > 1 {
 		c.remarks = append(c.remarks, fmt.Sprintf("%s: took pi:%d of %s; choose with -camera", c.info.Name, sensor.index, listSensors(others)))
 	}
@@ -98,7 +101,7 @@ const rawColumns = 64
 // takes a quarter of its time.
 func (c *rpicamCamera) useRaw(encoders []v4l2.EncoderNode, ours bool, quality int) bool {
 	e := &encoder{lost: c.noteEncoderLost}
-	format := mjpeg.RawFormat{PixelFormat: rawVideo.String(), Width: c.info.Width, Height: c.info.Height}
+	format := mjpeg.RawFormat{PixelFormat: rawVideo.String(), Width: c.info.Width, Height: c.info.Height, Orientation: c.orientation}
 	instead := c.info.Driver
 	if ours {
 		instead = encoderOurs
@@ -180,6 +183,7 @@ func (c *rpicamCamera) chooseControls(s *piSensor, want settings) (all []*piCont
 		return nil, nil, err
 	}
 	values = piValues(all, assigned)
+	c.turnItself(want.turn, assigned, values)
 	if n := values[modeControl]; n > 0 {
 		mode = int(n - 1)
 	}

@@ -35,6 +35,9 @@ const (
 	whiteBalance = "white_balance_auto_preset"
 	redBalance   = "red_balance"
 	blueBalance  = "blue_balance"
+	rotate       = "rotate"
+	hflip        = "horizontal_flip"
+	vflip        = "vertical_flip"
 )
 
 // lensSensors have a lens that can be moved.
@@ -203,6 +206,20 @@ func arguments(controls []*piControl, values map[string]int64) (args [][]string)
 		}
 	}
 	return args
+}
+
+// turnItself has the program turn its pictures, if it can do the whole of it and no control that is
+// set does a part.
+func (c *rpicamCamera) turnItself(want turn, set []assignment, values map[string]int64) {
+	turns := func(a assignment) bool { return slices.Contains([]string{rotate, hflip, vflip}, a.control.Name) }
+	h, v, ok := want.flips()
+	if !ok || !c.program.knows("--hflip") || !c.program.knows("--vflip") || slices.ContainsFunc(set, turns) {
+		if want.orientation() > 1 {
+			c.orientation = want.orientation()
+		}
+		return
+	}
+	values[hflip], values[vflip] = h, v
 }
 
 // number returns a value in the unit of the option.

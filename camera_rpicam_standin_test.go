@@ -79,22 +79,25 @@ func TestRpicamView(t *testing.T) {
 		fps            float64
 		set            string
 		want           card.Window
+		turn           turn
 	}{
-		{"pi", "imx219", 640, 480, 0, "", card.Whole},
-		{"pi", "ov5647", 640, 480, 0, "", card.Whole},
-		{"pi", "imx477", 640, 480, 0, "", card.Whole},
-		{"pi", "imx708", 640, 360, 0, "", card.Whole},
-		{"pi", "imx708", 640, 480, 0, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}},
-		{"pi", "imx219", 640, 480, 0, "mode=640x480", card.Window{Left: 0.305, Top: 0.305, Right: 0.695, Bottom: 0.695}},
-		{"pi", "imx219", 640, 480, 0, "rotate=180", card.Window{Left: 1, Top: 1, Right: 0, Bottom: 0}},
-		{"pi", "imx219", 640, 480, 0, "horizontal_flip=on", card.Window{Left: 1, Top: 0, Right: 0, Bottom: 1}},
-		{"pi", "imx219", 640, 480, 90, "", card.Whole}, // faster than any mode that sees everything
-		{"pi:1", "imx219,imx708", 640, 480, 0, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}},
-		{"pi:imx219", "imx708,imx219", 640, 480, 0, "", card.Whole},
+		{"pi", "imx219", 640, 480, 0, "", card.Whole, turn{}},
+		{"pi", "ov5647", 640, 480, 0, "", card.Whole, turn{}},
+		{"pi", "imx477", 640, 480, 0, "", card.Whole, turn{}},
+		{"pi", "imx708", 640, 360, 0, "", card.Whole, turn{}},
+		{"pi", "imx708", 640, 480, 0, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}, turn{}},
+		{"pi", "imx219", 640, 480, 0, "mode=640x480", card.Window{Left: 0.305, Top: 0.305, Right: 0.695, Bottom: 0.695}, turn{}},
+		{"pi", "imx219", 640, 480, 0, "rotate=180", card.Window{Left: 1, Top: 1, Right: 0, Bottom: 0}, turn{}},
+		{"pi", "imx219", 640, 480, 0, "horizontal_flip=on", card.Window{Left: 1, Top: 0, Right: 0, Bottom: 1}, turn{}},
+		{"pi", "imx219", 640, 480, 0, "", card.Window{Left: 1, Top: 1, Right: 0, Bottom: 0}, turn{180, ""}},
+		{"pi", "imx219", 640, 480, 0, "", card.Window{Left: 0, Top: 1, Right: 1, Bottom: 0}, turn{0, "v"}},
+		{"pi", "imx219", 640, 480, 90, "", card.Whole, turn{}}, // faster than any mode that sees everything
+		{"pi:1", "imx219,imx708", 640, 480, 0, "", card.Window{Left: 0.125, Top: 0, Right: 0.875, Bottom: 1}, turn{}},
+		{"pi:imx219", "imx708,imx219", 640, 480, 0, "", card.Whole, turn{}},
 	} {
 		t.Run(test.camera+" "+test.sensor+" "+test.set, func(t *testing.T) {
 			p := realistic(t, "rpicam-vid", test.sensor)
-			c := mustOpen(t, p, settings{camera: test.camera, width: test.width, height: test.height, fps: test.fps, quality: 80, set: parseSettings(test.set)})
+			c := mustOpen(t, p, settings{camera: test.camera, turn: test.turn, width: test.width, height: test.height, fps: test.fps, quality: 80, set: parseSettings(test.set)})
 			defer c.Close()
 			picture, _, err := c.Capture(t.Context(), nil)
 			if err != nil {

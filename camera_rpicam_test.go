@@ -92,6 +92,37 @@ func TestRpicamArguments(t *testing.T) {
 	}
 }
 
+// The program flips pictures, if that is the whole turn and no control does a part of it.
+func TestRpicamTurn(t *testing.T) {
+	for _, test := range []struct {
+		turn        turn
+		set         string
+		want        string // the last arguments
+		orientation int    // that is left, 0 for none
+	}{
+		{turn{}, "horizontal_flip=1", "-o - --hflip", 0},
+		{turn{0, "h"}, "", "-o - --hflip", 0},
+		{turn{0, "v"}, "brightness=-50", "-o - --brightness -0.5 --vflip", 0},
+		{turn{180, ""}, "", "-o - --hflip --vflip", 0},
+		{turn{180, "v"}, "", "-o - --hflip", 0},
+		{turn{90, ""}, "", "-o -", 6},
+		{turn{270, "h"}, "rotate=180", "-o - --rotation 180", 5},
+		{turn{180, ""}, "rotate=180", "-o - --rotation 180", 3},
+		{turn{0, "h"}, "vertical_flip=on", "-o - --vflip", 2},
+		{turn{0, "h"}, "horizontal_flip=off", "-o -", 2},
+	} {
+		want := settings{camera: "pi", width: 640, height: 480, quality: 80, set: parseSettings(test.set), turn: test.turn}
+		c := mustOpen(t, newSensor(t, "", ""), want)
+		args := strings.Join(c.argv, " ")
+		if !strings.HasSuffix(args, test.want) || !strings.Contains(args, "--width 640 --height 480") || c.orientation != test.orientation {
+			t.Errorf("%v, %s: got %s and orientation %d, want 640x480, %s and %d", test.turn, test.set, args, c.orientation, test.want, test.orientation)
+		}
+		if width, height := test.turn.size(640, 480); c.Info().Width != width || c.Info().Height != height {
+			t.Errorf("%v: it is %v, want %dx%d", test.turn, c.Info(), width, height)
+		}
+	}
+}
+
 func TestRpicamBuffers(t *testing.T) {
 	p := newSensor(t, "", "")
 	for memory, want := range map[uint64]bool{0: false, 512 << 20: true, 1 << 30: true, 2 << 30: false} {

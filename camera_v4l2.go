@@ -151,6 +151,8 @@ type v4l2Camera struct {
 	encoders []v4l2.EncoderNode // that the board has
 	log      func(line string)  // may be nil
 
+	flips       []assignment // of controls, for pictures that the camera turns itself
+	orientation int          // that is left to do
 	assignments []assignment // of controls, by -set
 	fps         float64      // wanted; 0: the usual
 	remarks     []string     // about what the driver refused when it was opened
@@ -192,7 +194,8 @@ func openV4L2(k v4l2.Kernel, path string, want settings, formats []v4l2.FourCC) 
 // a format cannot be set any more once there are buffers.
 func (c *v4l2Camera) prepare(want settings) error {
 	steps := []func(want settings) error{
-		c.checkCapability, c.selectInput, c.followSignal, c.setFormat, c.setRate, c.setWantedControls, c.rereadFormat, c.openEncoder, c.requestBuffers,
+		c.checkCapability, c.selectInput, c.followSignal, c.turnItself, c.setFormat, c.setRate, c.setWantedControls, c.rereadFormat, c.openEncoder,
+		c.requestBuffers,
 	}
 	for _, step := range steps {
 		if err := step(want); err != nil {
@@ -352,13 +355,6 @@ func (c *v4l2Camera) capturedAt(b *v4l2.Buffer) time.Time {
 }
 
 func (c *v4l2Camera) Info() cameraInfo { return c.info }
-
-func (c *v4l2Camera) Close() error {
-	if c.encoder != nil {
-		c.encoder.Close()
-	}
-	return c.device.Close()
-}
 
 // dequeue waits for a picture and takes it into c.buffer.
 func (c *v4l2Camera) dequeue(ctx context.Context) error {

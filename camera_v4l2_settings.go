@@ -193,9 +193,12 @@ func (c *v4l2Camera) trySize(format v4l2.FourCC, size v4l2.FrameSize, want setti
 func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) error {
 	c.pix = pix
 	c.info.Format = pix.PixelFormat.String()
-	c.info.Width, c.info.Height = pix.Width, pix.Height
 	c.info.Encoder, c.encoder = encoderCamera, nil
 	if isJPEG(pix.PixelFormat) {
+		if want.orientation() > 1 {
+			c.repair.Orientation = c.orientation
+		}
+		c.info.Width, c.info.Height = want.turn.size(pix.Width, pix.Height)
 		return nil
 	}
 	own, err := mjpeg.NewEncoder(c.rawFormat(), want.quality)
@@ -208,11 +211,11 @@ func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) error {
 	return nil
 }
 
-// rawFormat returns how raw pictures lie in memory.
+// rawFormat returns how raw pictures lie in memory, and how they are to be turned.
 func (c *v4l2Camera) rawFormat() mjpeg.RawFormat {
 	return mjpeg.RawFormat{
 		PixelFormat: c.info.Format, Width: c.pix.Width, Height: c.pix.Height,
-		Strides: [3]int(c.pix.BytesPerLine[:3]), LimitedRange: c.pix.LimitedRange,
+		Strides: [3]int(c.pix.BytesPerLine[:3]), LimitedRange: c.pix.LimitedRange, Orientation: c.orientation,
 	}
 }
 
@@ -315,11 +318,14 @@ func newControlState(c v4l2.Control, value int64) controlState {
 	return s
 }
 
-// controls lists the camera's controls, with names that can be shown.
+// controls lists the camera's controls, with names that can be shown. Those that turn pictures are
+// not for others to set.
 func (c *v4l2Camera) controls() ([]v4l2.Control, error) {
 	controls, err := c.device.Controls()
 	for i := range controls {
 		control := &controls[i]
+		ours := func(a assignment) bool { return a.control.ID == control.ID }
+		control.ReadOnly = control.ReadOnly || slices.ContainsFunc(c.flips, ours)
 		control.Label = cmp.Or(printable(control.Label), control.Name)
 		for j := range control.Menu {
 			control.Menu[j].Name = printable(control.Menu[j].Name)
@@ -365,6 +371,7 @@ func (c *v4l2Camera) applyControls() error {
 		}
 		c.device.SetControlValue(v4l2.Control{ID: v4l2.ExposureAutoPriority}, dynamic)
 	}
+	c.assignAll(c.flips)
 	c.assignAll(c.assignments)
 	for _, a := range c.assignments {
 		if err := c.assign(a); err != nil && !a.given.byViewer {

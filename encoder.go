@@ -178,8 +178,9 @@ func newBoardEncoder(k v4l2.Kernel, n v4l2.EncoderNode, format v4l2.FourCC, raw 
 	b := &boardEncoder{device: device, name: printable(n.Driver) + " " + n.Path}
 	b.raw = mjpeg.RawFormat{
 		PixelFormat: format.String(), Width: raw.Width, Height: raw.Height,
-		Strides: [3]int(granted.BytesPerLine[:3]), Rows: granted.Height,
+		Strides: [3]int(granted.BytesPerLine[:3]), Rows: granted.Height, Orientation: raw.Orientation,
 	}
+	b.repair.Orientation = max(raw.Orientation, 1) // in place of its own Exif, which may have a thumbnail
 	if b.copier, err = mjpeg.NewCopier(raw, b.raw); err != nil {
 		device.Close()
 		return nil, err

@@ -81,6 +81,13 @@
 // (exposure_dynamic_framerate=0, if it has that), and with less, that it may, unless -set says
 // otherwise.
 //
+// -rotate turns pictures, -flip flips them before that, and so do rotate and flip of /settings. A
+// camera does what it can do as a whole by its controls horizontal_flip and vertical_flip, unless
+// -set sets one of them; they are 0 when it is closed. Raw pictures are turned while they are
+// encoded. JPEGs that come from the camera get an Exif orientation, which most programs obey, in
+// place of an Exif of their own. /state has the size as it is seen. -size, size in /settings and
+// ?size= of a snapshot are the camera's, before it is turned.
+//
 // The camera that rpicam-vid reads has controls of these names, too. A change restarts the
 // program, while viewers keep the last picture. Its control mode is the mode of the sensor,
 // like 2304x1296: by default the smallest that sees everything, is fast enough and as large
@@ -115,6 +122,11 @@
 //	-size WxH
 //		about this size, in pixels; the camera has the last word
 //		(default 640x480)
+//	-rotate degrees
+//		turn pictures clockwise: 0, 90, 180 or 270 (default 0)
+//	-flip h|v
+//		flip pictures, before they are turned: h, left and right change places;
+//		v, top and bottom do
 //	-fps rate
 //		frames per second (default 30, or 1 from the emulated camera)
 //	-quality percent
@@ -259,6 +271,8 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.StringVar(&o.listen, "listen", ":5000", "`address` to listen on: host:port, :port or unix:/path")
 	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice(drivers))
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
+	flags.Func("rotate", "turn pictures clockwise by so many `degrees`: 0, 90, 180 or 270 (default 0)", o.parseRotate)
+	flags.Func("flip", "flip pictures, before they are turned: `h` (left and right change places) or v (top and bottom do)", o.parseFlip)
 	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by a Raspberry Pi")
 	flags.StringVar(&o.encoder, "encoder", encoderAuto, "`who` makes the JPEGs: auto (the camera, else an encoder of the board, else porthole), board or own")

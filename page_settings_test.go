@@ -14,7 +14,7 @@ import (
 // testSettingsPanel has a server in front of porthole that has settings.
 func testSettingsPanel(t *testing.T, b *browser) {
 	const (
-		before = `{"sizes": ["640x480", "320x240"], "size": "640x480", "rates": [30, 15], "fps": 30, "quality": 80, "quality_applies": true, "controls": [
+		before = `{"sizes": ["640x480", "320x240"], "size": "640x480", "rotate": 0, "flip": "", "rates": [30, 15], "fps": 30, "quality": 80, "quality_applies": true, "controls": [
 			{"name": "brightness", "label": "Brightness", "type": "int", "min": 0, "max": 255, "step": 1, "default": 128, "value": 140, "inactive": false, "read_only": false},
 			{"name": "backlight", "label": "Backlight", "type": "bool", "min": 0, "max": 1, "step": 1, "default": 0, "value": 0, "inactive": false, "read_only": false},
 			{"name": "power_line", "label": "Power Line", "type": "menu", "min": 0, "max": 2, "step": 1, "default": 1, "value": 1, "inactive": true, "read_only": false,
@@ -40,7 +40,7 @@ func testSettingsPanel(t *testing.T, b *browser) {
 		return mux
 	})
 	b.open(t, url)
-	b.await(t, "the button for the settings is there", "!the('settings').hidden && fields.length === 6")
+	b.await(t, "the button for the settings is there", "!the('settings').hidden && fields.length === 8")
 	b.click(t, "settings")
 	b.await(t, "the drawer is open and has the focus", "the('drawer').open && the('drawer').contains(document.activeElement) && the('settings').getAttribute('aria-expanded') === 'true'")
 	var unnamed []string
@@ -49,7 +49,7 @@ func testSettingsPanel(t *testing.T, b *browser) {
 	if len(unnamed) > 0 {
 		t.Errorf("these have no name for screen readers: %q", unnamed)
 	}
-	b.await(t, "the fields have the settings", `['size=640x480', 'fps=30', 'quality=80', 'brightness=140', 'power_line=1'].every(text => {
+	b.await(t, "the fields have the settings", `['size=640x480', 'rotate=0', 'flip=', 'fps=30', 'quality=80', 'brightness=140', 'power_line=1'].every(text => {
 		const [name, value] = text.split('=')
 		return the('set-' + name).value === value
 	}) && !the('set-backlight').checked && the('set-power_line').disabled`)
@@ -62,6 +62,8 @@ func testSettingsPanel(t *testing.T, b *browser) {
 	const changed = "; input.dispatchEvent(new Event('input', { bubbles: true })); input.dispatchEvent(new Event('change', { bubbles: true }))"
 	sends("const input = the('set-size'); input.value = '320x240'"+changed, `{"size": "320x240", "controls": {}}`)
 	sends("const input = the('set-fps'); input.value = '15'"+changed, `{"fps": 15, "controls": {}}`)
+	sends("const input = the('set-rotate'); input.value = 90"+changed, `{"rotate": 90, "controls": {}}`)
+	sends("const input = the('set-flip'); input.value = 'h'"+changed, `{"flip": "h", "controls": {}}`)
 	sends("const input = the('set-quality'); input.value = 70"+changed, `{"quality": 70, "controls": {}}`)
 	sends("the('set-backlight').click()", `{"controls": {"backlight": 1}}`)
 	b.await(t, "the answer is shown", "!sending && the('set-brightness').value === '128'")

@@ -20,10 +20,12 @@ import (
 	"porthole/testdata/skip"
 )
 
-var pageTests = []struct {
+type pageTest struct {
 	name string
 	run  func(t *testing.T, b *browser)
-}{
+}
+
+var pageTests = []pageTest{
 	{"15 fps", func(t *testing.T, b *browser) { testPicture(t, b, 15, 30) }},
 	{"1 fps", func(t *testing.T, b *browser) { testPicture(t, b, 1, 3) }},
 	{"the line", testLine},

@@ -305,7 +305,7 @@ func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()
 // playEmulated shows the emulated camera until ctx ends, or the wanted settings change.
 func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 	want, change := sv.wanted()
-	cam := newEmulatedCamera(want.fps)
+	cam := newEmulatedCamera(want.fps, want.turn)
 	defer cam.Close()
 	defer sv.detach()
 	sv.logEmulated(cam, why)
@@ -340,7 +340,7 @@ func (sv *supervisor) revert(err error) bool {
 	}
 	worked := sv.lastWorking
 	now := sv.want.difference(*worked)
-	sv.want.width, sv.want.height = worked.width, worked.height
+	sv.want.width, sv.want.height, sv.want.turn = worked.width, worked.height, worked.turn
 	sv.want.fps, sv.want.quality, sv.want.set = worked.fps, worked.quality, worked.set
 	sv.lastWorking = nil
 	sv.generation++
@@ -356,6 +356,12 @@ func (s settings) difference(other settings) string {
 		if !slices.Contains(other.set, one) {
 			text += ", " + one.String()
 		}
+	}
+	if s.rotate != other.rotate {
+		text += fmt.Sprintf(", rotate=%d", s.rotate)
+	}
+	if s.flip != other.flip {
+		text += ", flip=" + s.flip
 	}
 	if text == "" || s.width != other.width || s.height != other.height || s.fps != other.fps {
 		size := fmt.Sprintf(", %dx%d", s.width, s.height)

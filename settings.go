@@ -21,6 +21,8 @@ const maxChange = 16 << 10
 // one camera. Fields that are nil stay as they are.
 type settingsChange struct {
 	Size     *string        `json:"size"`
+	Rotate   *json.Number   `json:"rotate"`
+	Flip     *string        `json:"flip"`
 	FPS      *float64       `json:"fps"`
 	Quality  *float64       `json:"quality"`  // a whole number, which 80.0 is, too
 	Controls map[string]any `json:"controls"` // numbers, words, or true and false
@@ -29,7 +31,9 @@ type settingsChange struct {
 
 // settingsState is what /settings tells.
 type settingsState struct {
-	Size    string  `json:"size"`
+	Size    string  `json:"size"` // of the camera, before pictures are turned
+	Rotate  int     `json:"rotate"`
+	Flip    string  `json:"flip"`
 	FPS     float64 `json:"fps"`
 	Quality int     `json:"quality"`
 	Refused string  `json:"refused,omitempty"` // what was set last and undone, since the camera did not take it
@@ -132,6 +136,10 @@ func (c *settingsChange) setField(name, value string) error {
 	switch name {
 	case "size":
 		c.Size = &value
+	case "rotate":
+		c.Rotate = (*json.Number)(&value)
+	case "flip":
+		c.Flip = &value
 	case "fps":
 		fps, err := strconv.ParseFloat(value, 64)
 		if err != nil {
@@ -178,10 +186,12 @@ func (sv *supervisor) settings() settingsState {
 	sv.refreshChoices()
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	s := settingsState{FPS: sv.want.fps, Quality: sv.want.quality, Refused: sv.refused, choices: sv.choices}
+	s := settingsState{
+		Rotate: sv.want.rotate, Flip: sv.want.flip, FPS: sv.want.fps, Quality: sv.want.quality, Refused: sv.refused, choices: sv.choices,
+	}
 	width, height := sv.want.width, sv.want.height
 	if granted := sv.status.cameraInfo; granted.Width > 0 && sv.statusGeneration == sv.generation {
-		width, height = granted.Width, granted.Height
+		width, height = sv.want.turn.size(granted.Width, granted.Height)
 		s.FPS = granted.FPS
 	}
 	s.Size = fmt.Sprintf("%dx%d", width, height)
@@ -252,7 +262,7 @@ func (sv *supervisor) install(want settings, restarts bool) {
 	defer sv.mu.Unlock()
 	old := sv.want
 	sv.want, sv.refused = want, ""
-	if want.width != old.width || want.height != old.height || want.fps != old.fps || want.quality != old.quality ||
+	if want.width != old.width || want.height != old.height || want.turn != old.turn || want.fps != old.fps || want.quality != old.quality ||
 		restarts && !slices.Equal(want.set, old.set) {
 		sv.generation++
 		if sv.lastWorking == nil && old.last.Name != "" {
@@ -278,13 +288,16 @@ func (sv *supervisor) defaults() []controlSetting {
 	return append(numbers, modes...)
 }
 
-// applyTo puts the size, rate and quality of a change into want.
+// applyTo puts all but the controls of a change into want.
 func (c *settingsChange) applyTo(want *settings, ch choices) (err error) {
 	if c.Size != nil {
 		want.width, want.height, err = ch.parseSize(*c.Size)
 		if err != nil {
 			return err
 		}
+	}
+	if err := c.applyTurn(&want.turn); err != nil {
+		return err
 	}
 	if c.FPS != nil {
 		want.fps = *c.FPS
@@ -308,6 +321,20 @@ func (c *settingsChange) applyTo(want *settings, ch choices) (err error) {
 			return fmt.Errorf("quality=%v: must be a whole number", quality)
 		}
 		want.quality = int(quality)
+	}
+	return nil
+}
+
+func (c *settingsChange) applyTurn(want *turn) error {
+	if c.Rotate != nil {
+		if err := want.parseRotate(c.Rotate.String()); err != nil {
+			return fmt.Errorf("rotate=%s: %w", *c.Rotate, err)
+		}
+	}
+	if c.Flip != nil {
+		if err := want.parseFlip(*c.Flip); err != nil {
+			return fmt.Errorf("flip=%s: %w", *c.Flip, err)
+		}
 	}
 	return nil
 }

@@ -109,9 +109,9 @@ func (ch choices) largest(want settings) (width, height int) {
 func (sv *supervisor) hasSize(width, height int) bool {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	granted := sv.status.cameraInfo
+	grantedWidth, grantedHeight := sv.want.turn.size(sv.status.Width, sv.status.Height)
 	return width == sv.want.width && height == sv.want.height ||
-		width == granted.Width && height == granted.Height && sv.statusGeneration == sv.generation
+		width == grantedWidth && height == grantedHeight && sv.statusGeneration == sv.generation
 }
 
 // requestStill asks for a still, for a request that came now. It counts as a viewer until the

@@ -161,7 +161,7 @@ func (sv *supervisor) probe() {
 	}
 	why = sv.moreHelpful(why, missing)
 	if sv.mayEmulate(why) {
-		cam := newEmulatedCamera(want.fps)
+		cam := newEmulatedCamera(want.fps, want.turn)
 		sv.logEmulated(cam, why)
 		sv.report(cam, change)
 		return

@@ -102,12 +102,15 @@ var (
 type quantizer struct {
 	steps [64]byte // in zig-zag order
 
-	// By column and row, 1<<quantizerBits * gain / (step * scale).
+	// By column and row, 1<<quantizerBits * gain / (step * scale), with the sign that turns.
 	factors [8][8]int32
 
 	// The first coefficient, not yet divided, of a block that has only middle samples.
 	// It is subtracted, so that such a block is zero.
 	level int32
+
+	// By column and row, where coefficients go in zig-zag order.
+	places [8][8]uint8
 
 	// For each column, the sum of absolute values below which all coefficients are zero.
 	limits [8]int32
@@ -118,8 +121,8 @@ type quantizer struct {
 const quantizerBits = 20
 
 // newQuantizer scales a table as libjpeg does, so that a quality means the same as
-// elsewhere: 50 leaves the table as it is, and 100 makes all steps 1.
-func newQuantizer(table *[8][8]int, quality int, r sampleRange) *quantizer {
+// elsewhere: 50 leaves the table as it is, and 100 makes all steps 1. It also turns blocks.
+func newQuantizer(table *[8][8]int, quality int, r sampleRange, t turn) *quantizer {
 	quality = min(max(quality, 1), 100)
 	percent := 200 - 2*quality
 	if quality < 50 {
@@ -129,10 +132,18 @@ func newQuantizer(table *[8][8]int, quality int, r sampleRange) *quantizer {
 	for u := range 8 {
 		limit := math.Inf(1)
 		for v := range 8 {
-			step := min(max((table[v][u]*percent+50)/100, 1), 255)
-			q.steps[zigzag[u][v]] = byte(step)
+			column, row := u, v
+			if t.transposed {
+				column, row = v, u
+			}
+			step := min(max((table[row][column]*percent+50)/100, 1), 255)
+			q.steps[zigzag[column][row]] = byte(step)
+			q.places[u][v] = zigzag[column][row]
 			scale := float64(step) * dctScale(u) * dctScale(v) * (1 << rowBits) / r.gain
 			q.factors[u][v] = int32(math.Round(1 << quantizerBits / scale))
+			if (t.mirrorX && u&1 > 0) != (t.mirrorY && v&1 > 0) {
+				q.factors[u][v] *= -1
+			}
 			// A value adds at most half its size, times the scale, to a result (A.3.3),
 			// and half a step rounds to zero.
 			limit = min(limit, scale/dctScale(v))
@@ -172,7 +183,7 @@ func (q *quantizer) quantize(c *coefficients, block *[64]int32, columns int) {
 				continue
 			}
 		}
-		f, z := &q.factors[u], &zigzag[u]
+		f, z := &q.factors[u], &q.places[u]
 		r0, r2, r4, r6 := even(s0+s7, s1+s6, s2+s5, s3+s4, 0)
 		c.put(z[0], (r0-level)*f[0])
 		c.put(z[2], r2*f[2])

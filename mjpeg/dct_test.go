@@ -41,7 +41,7 @@ func TestQuantize(t *testing.T) {
 	}
 	for _, test := range tests {
 		for quality := 1; quality <= 100; quality += 3 {
-			q := newQuantizer(test.table, quality, test.sampleRange)
+			q := newQuantizer(test.table, quality, test.sampleRange, turn{})
 			for i, block := range hardBlocks() {
 				var c coefficients
 				transformed := block

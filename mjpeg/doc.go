@@ -17,6 +17,9 @@
 //	RGB3 BGR3 RGBP        red, green and blue with 8 bits each, or with 5, 6 and 5
 //	GREY                  luminance only
 //
+// Both turn pictures: an Encoder while it encodes, in about the same time, and a Repairer by an
+// Exif orientation, which is up to the reader of the JPEG.
+//
 // The driver's memory may be uncached, where each load takes long. A Repairer and an Encoder
 // read a picture there once, by whole words, and work on their copies.
 //

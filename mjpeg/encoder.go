@@ -15,6 +15,7 @@ type RawFormat struct {
 	Strides       [3]int // bytes from row to row, of each plane of memory; 0: rows are not padded
 	Rows          int    // that there is memory for, up to the next plane in it; 0: Height
 	LimitedRange  bool   // samples have the range of television, black is 16; if not, that of JPEGs
+	Orientation   int    // that the JPEGs get, an Exif orientation from 1 to 8: 6 is a quarter turn clockwise; 0 is 1
 }
 
 // An Encoder makes JPEGs of raw pictures of one format and size: baseline ones, with the
@@ -25,6 +26,7 @@ type RawFormat struct {
 type Encoder struct {
 	width, height int // of the JPEGs, pixels
 	format        *pixelFormat
+	turn          turn
 	lengths       [3]int // of the planes of memory of a raw picture, bytes
 	planes        []plane
 	components    []component
@@ -43,10 +45,12 @@ type Encoder struct {
 // A component of a JPEG is luminance, blue chrominance or red chrominance.
 type component struct {
 	samples
-	across, down int // blocks in an MCU
-	table        int // the number of its tables in the header
-	quantizer    *quantizer
-	dc, ac       *huffmanCodes
+	across, down   int     // blocks in an MCU
+	blocks         []point // where they are in the raw picture, from the first
+	wholeX, wholeY uint    // all that begin before these are no less than 8 columns and rows from the edge
+	table          int     // the number of its tables in the header
+	quantizer      *quantizer
+	dc, ac         *huffmanCodes
 }
 
 // A strip is some rows of MCUs of a picture.
@@ -62,7 +66,10 @@ const stripsPerCore = 4
 // as that of libjpeg. It fails if it does not know the format, or if a JPEG cannot have the
 // size.
 func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
-	e := &Encoder{width: f.Width, height: f.Height}
+	if f.Orientation < 0 || f.Orientation > 8 {
+		return nil, fmt.Errorf("no orientation %d: it must be from 1 to 8", f.Orientation)
+	}
+	e := &Encoder{width: f.Width, height: f.Height, turn: newTurn(f.Orientation)}
 	var samples []samples
 	var err error
 	if e.format, e.planes, samples, err = f.layout(); err != nil {
@@ -72,14 +79,20 @@ func NewEncoder(f RawFormat, quality int) (*Encoder, error) {
 	for _, p := range e.planes {
 		e.lengths[p.memory] = p.offset + p.height*p.stride
 	}
+	if e.turn.transposed {
+		e.width, e.height = e.height, e.width
+	}
 	e.setComponents(samples, quality, f.LimitedRange)
+	if e.turn.transposed {
+		e.layOutColumns()
+	}
 	e.addWorkers(e.cutStrips(runtime.GOMAXPROCS(0)))
 	e.header = e.appendHeader(nil)
 	return e, nil
 }
 
-// Size returns the size of the JPEGs in pixels. The width is that of the raw pictures or,
-// in colour, the next lower even number.
+// Size returns the size of the JPEGs in pixels. It is that of the raw pictures, of which an odd
+// width becomes the next lower even number in colour, or the height of those and then the width.
 func (e *Encoder) Size() (width, height int) { return e.width, e.height }
 
 // layout returns the pixel format, and its layout for pictures of f. It fails if there is no such
@@ -121,19 +134,22 @@ func (e *Encoder) setComponents(samples []samples, quality int, limited bool) {
 	codes := parseHuffmanTables(huffmanTables)
 	e.components = []component{{
 		samples: samples[0], across: 1, down: 1, table: 0,
-		quantizer: newQuantizer(&lumaSteps, quality, lumaRange), dc: &codes[0], ac: &codes[1],
+		quantizer: newQuantizer(&lumaSteps, quality, lumaRange, e.turn), dc: &codes[0], ac: &codes[1],
 	}}
 	size := 8
 	if len(samples) > 1 {
 		e.components[0].across, e.components[0].down = 2, 2
 		size = 16
-		chroma := newQuantizer(&chromaSteps, quality, chromaRange)
+		chroma := newQuantizer(&chromaSteps, quality, chromaRange, e.turn)
 		for _, s := range samples[1:] {
 			e.components = append(e.components, component{
 				samples: s, across: 1, down: 1, table: 1,
 				quantizer: chroma, dc: &codes[2], ac: &codes[3],
 			})
 		}
+	}
+	for i := range e.components {
+		e.turn.placeBlocks(&e.components[i])
 	}
 	e.columns = (e.width + size - 1) / size
 	e.rows = (e.height + size - 1) / size
@@ -156,9 +172,9 @@ func (e *Encoder) cutStrips(cores int) (workers int) {
 
 // addWorkers adds what each goroutine needs that encodes strips. The first is the caller's.
 func (e *Encoder) addWorkers(n int) {
-	e.buffer = newRowBuffer(e.format, e.width, e.planes)
+	e.buffer = e.newRowBuffer()
 	for range n - 1 {
-		buffer := newRowBuffer(e.format, e.width, e.planes)
+		buffer := e.newRowBuffer()
 		e.work = append(e.work, func() {
 			e.encodeStrips(buffer)
 			e.working.Done()
@@ -255,21 +271,21 @@ func (e *Encoder) encodeStrip(s *strip, b *rowBuffer) {
 	var block [64]int32
 	var quantized coefficients
 	var last [3]int32 // first coefficient of each component
-	for y := s.first; y < s.end; y++ {
-		e.loadRows(b, y)
+	for y, unloaded := s.first, s.first; y < s.end; y++ {
+		if y == unloaded {
+			unloaded = e.load(b, y, s.end)
+		}
 		for x := range e.columns {
 			for i := range e.components {
 				c := &e.components[i]
-				rows, height := b.rows[c.plane], c.height-8*y*c.down
-				for row := range c.down {
-					for column := range c.across {
-						c.read(&block, rows, 8*(x*c.across+column), 8*row, height)
-						c.quantizer.quantize(&quantized, &block, transformRows(&block))
-						first := quantized.values[0]
-						quantized.values[0] -= last[i]
-						last[i] = first
-						bits.putBlock(&quantized, c.dc, c.ac)
-					}
+				left, top := e.turn.source(&c.samples, x*c.across, y*c.down)
+				for _, at := range c.blocks {
+					c.read(&block, b, left+at.x, top+at.y)
+					c.quantizer.quantize(&quantized, &block, transformRows(&block))
+					first := quantized.values[0]
+					quantized.values[0] -= last[i]
+					last[i] = first
+					bits.putBlock(&quantized, c.dc, c.ac)
 				}
 			}
 		}

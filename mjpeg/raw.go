@@ -10,6 +10,10 @@ type plane struct {
 	height         int // rows
 	rows           int // of them that belong to a row of MCUs
 	width          int // bytes of a row that are the picture
+
+	// For pictures whose columns become rows, in bytes.
+	columns int // of each row, that belong to a column of MCUs
+	copied  int // from row to row in a rowBuffer
 }
 
 // samples tell where the rows of a plane have the samples of a component: the one in column
@@ -171,10 +175,12 @@ func (f *RawFormat) Segments(planes [][]byte) (segments [][]byte, err error) {
 	return segments, nil
 }
 
-// wordAlignment is what copies from a driver's buffer begin and end at multiples of, bytes.
-const wordAlignment = 16
+// wordAlignment is what copies from a driver's buffer begin and end at multiples of, in bytes: the
+// words of 64-bit processors.
+const wordAlignment = 8
 
-// A rowBuffer has a copy of the rows of a raw picture that a row of MCUs takes.
+// A rowBuffer has a copy of the rows of a raw picture that a row of MCUs takes or, if its columns
+// become rows, of some columns.
 //
 // Drivers of the camera interfaces of boards have buffers that no cache holds (videobuf2 with
 // dma-contig). A load from there takes as long for a byte as for a word, so that to read samples
@@ -183,67 +189,99 @@ const wordAlignment = 16
 type rowBuffer struct {
 	copies [3][]byte // of planes, from an aligned address on
 	rows   [3][]byte // that the components are read from
+	bases  [3]int    // what to subtract from an offset in a plane to find a sample in rows, in bytes
 
 	// For RGB.
 	unpacked [2][]byte // two rows with three bytes per pixel
 	ycc      [3][]byte // rows of components
 }
 
-func newRowBuffer(f *pixelFormat, width int, planes []plane) *rowBuffer {
+func (e *Encoder) newRowBuffer() *rowBuffer {
 	b := &rowBuffer{}
-	for i, p := range planes {
-		b.copies[i] = make([]byte, min(p.rows, p.height)*p.stride+2*wordAlignment)
+	rows := 16 + 2 // with an odd height, pairs of rows
+	for i, p := range e.planes {
+		size := min(p.rows+2, p.height) * p.stride
+		if e.turn.transposed {
+			size = p.height * p.copied
+		}
+		b.copies[i] = make([]byte, size+2*wordAlignment)
 	}
-	if f.rgb() {
-		b.unpacked = [2][]byte{make([]byte, 3*width), make([]byte, 3*width)}
-		b.ycc = [3][]byte{make([]byte, 16*width), make([]byte, 8*width/2), make([]byte, 8*width/2)}
+	if e.format.rgb() {
+		y, c := &e.components[0], &e.components[1]
+		if e.turn.transposed {
+			rows = y.height + 1
+		}
+		b.unpacked = [2][]byte{make([]byte, 3*y.stride), make([]byte, 3*y.stride)}
+		b.ycc = [3][]byte{make([]byte, rows*y.stride), make([]byte, rows/2*c.stride), make([]byte, rows/2*c.stride)}
 	}
 	return b
+}
+
+// load copies what the rows of MCUs from y on take, but not those from end on. It returns where
+// those begin that are still to be loaded.
+func (e *Encoder) load(b *rowBuffer, y, end int) int {
+	if e.turn.transposed {
+		end = min(y+columnsAtOnce, end)
+		e.loadColumns(b, y, end)
+	} else {
+		end = y + 1
+		e.loadRows(b, y)
+	}
+	if e.format.rgb() {
+		e.convert(b, y, end)
+	}
+	return end
 }
 
 // loadRows copies the rows that row y of the MCUs takes.
 func (e *Encoder) loadRows(b *rowBuffer, y int) {
 	for i := range e.planes {
 		p := &e.planes[i]
-		first, end := y*p.rows, min((y+1)*p.rows, p.height)
+		first, end := e.rowsOf(p, y)
 		from, to := p.offset+first*p.stride, p.offset+end*p.stride
 		aligned := from &^ (wordAlignment - 1)
 		raw := e.raw[p.memory]
 		copy(b.copies[i], raw[aligned:min((to+wordAlignment-1)&^(wordAlignment-1), len(raw))])
-		b.rows[i] = b.copies[i][from-aligned:]
-	}
-	if e.format.rgb() {
-		e.convertRows(b, min(16, e.height-16*y))
+		b.rows[i], b.bases[i] = b.copies[i][from-aligned:], first*p.stride
 	}
 }
 
-// read reads the block of 8x8 samples at column x and row y of rows, of which there are
-// height. Samples beyond the picture are those nearest to them.
-func (s *samples) read(block *[64]int32, rows []byte, x, y, height int) {
-	if x+8 > s.width || y+8 > height {
+// rowsOf returns the rows of a plane that row y of the MCUs takes, in pairs: two have one row of
+// chrominance.
+func (e *Encoder) rowsOf(p *plane, y int) (first, end int) {
+	first, end = span(p.height, p.rows, y, y+1, e.turn.mirrorY)
+	return first &^ 1, min((end+1)&^1, p.height)
+}
+
+// read reads the block of 8x8 samples at column x and row y. Samples beyond the picture are those
+// nearest to them.
+func (c *component) read(block *[64]int32, b *rowBuffer, x, y int) {
+	rows, base := b.rows[c.plane], b.bases[c.plane]
+	if uint(x) >= c.wholeX || uint(y) >= c.wholeY {
 		for i := range block {
-			column, row := min(x+i%8, s.width-1), min(y+i/8, height-1)
-			block[i] = int32(rows[s.offset+row*s.stride+column*s.step])
+			column, row := min(max(x+i%8, 0), c.width-1), min(max(y+i/8, 0), c.height-1)
+			block[i] = int32(rows[c.offset+row*c.stride+column*c.step-base])
 		}
 		return
 	}
-	at := s.offset + y*s.stride + x*s.step
+	step, stride := c.step, c.stride
+	at := c.offset + y*stride + x*step - base
 	for i := 0; i < 64; i += 8 {
-		b := (*[8]int32)(block[i:])
-		switch s.step { // constant, for offsets that are
+		to := (*[8]int32)(block[i:])
+		switch step { // constant, for offsets that are
 		case 1:
 			r := (*[8]byte)(rows[at:])
-			b[0], b[1], b[2], b[3] = int32(r[0]), int32(r[1]), int32(r[2]), int32(r[3])
-			b[4], b[5], b[6], b[7] = int32(r[4]), int32(r[5]), int32(r[6]), int32(r[7])
+			to[0], to[1], to[2], to[3] = int32(r[0]), int32(r[1]), int32(r[2]), int32(r[3])
+			to[4], to[5], to[6], to[7] = int32(r[4]), int32(r[5]), int32(r[6]), int32(r[7])
 		case 2:
 			r := (*[15]byte)(rows[at:])
-			b[0], b[1], b[2], b[3] = int32(r[0]), int32(r[2]), int32(r[4]), int32(r[6])
-			b[4], b[5], b[6], b[7] = int32(r[8]), int32(r[10]), int32(r[12]), int32(r[14])
+			to[0], to[1], to[2], to[3] = int32(r[0]), int32(r[2]), int32(r[4]), int32(r[6])
+			to[4], to[5], to[6], to[7] = int32(r[8]), int32(r[10]), int32(r[12]), int32(r[14])
 		case 4:
 			r := (*[29]byte)(rows[at:])
-			b[0], b[1], b[2], b[3] = int32(r[0]), int32(r[4]), int32(r[8]), int32(r[12])
-			b[4], b[5], b[6], b[7] = int32(r[16]), int32(r[20]), int32(r[24]), int32(r[28])
+			to[0], to[1], to[2], to[3] = int32(r[0]), int32(r[4]), int32(r[8]), int32(r[12])
+			to[4], to[5], to[6], to[7] = int32(r[16]), int32(r[20]), int32(r[24]), int32(r[28])
 		}
-		at += s.stride
+		at += stride
 	}
 }

@@ -7,9 +7,26 @@ func layoutRGB(width, height, stride, bytes int) ([]plane, []samples) {
 		[]samples{{0, 0, width, 1, width, height}, {1, 0, w, 1, w, h}, {2, 0, w, 1, w, h}}
 }
 
-// convertRows makes rows of components of the rows of RGB in b, of which there are height.
-func (e *Encoder) convertRows(b *rowBuffer, height int) {
-	rgb, stride := b.rows[0], e.planes[0].stride
+// convert makes rows of components of the RGB that was copied for some rows of MCUs.
+func (e *Encoder) convert(b *rowBuffer, y, end int) {
+	p, luma := &e.planes[0], &e.components[0]
+	left, right, top, bottom, stride := 0, luma.width, 0, luma.height, p.copied
+	if e.turn.transposed {
+		left, right = span(right, 16, y, end, e.turn.mirrorX)
+	} else {
+		top, bottom = e.rowsOf(p, y)
+		stride = p.stride
+	}
+	e.convertRows(b, right-left, bottom-top, stride)
+	for i := range e.components {
+		c := &e.components[i]
+		b.bases[i] = (top*c.stride + left) * c.across / luma.across
+	}
+}
+
+// convertRows makes rows of components of the rows of RGB in b.
+func (e *Encoder) convertRows(b *rowBuffer, width, height, stride int) {
+	rgb, luma, chroma := b.rows[0], e.components[0].stride, e.components[1].stride
 	for row := 0; row < height; row += 2 {
 		upper, lower := rgb[row*stride:], rgb[min(row+1, height-1)*stride:]
 		if e.format.bytes == 2 {
@@ -17,8 +34,8 @@ func (e *Encoder) convertRows(b *rowBuffer, height int) {
 			unpack565(b.unpacked[1], lower)
 			upper, lower = b.unpacked[0], b.unpacked[1]
 		}
-		y, c := row*e.width, row/2*(e.width/2)
-		convertRGB(b.ycc[0][y:], b.ycc[0][y+e.width:], b.ycc[1][c:][:e.width/2], b.ycc[2][c:], upper, lower, e.format.red)
+		y, c := row*luma, row/2*chroma
+		convertRGB(b.ycc[0][y:], b.ycc[0][y+luma:], b.ycc[1][c:][:width/2], b.ycc[2][c:], upper, lower, e.format.red)
 	}
 	b.rows = b.ycc
 }

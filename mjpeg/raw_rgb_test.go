@@ -48,7 +48,7 @@ func TestConvertRGB(t *testing.T) {
 				r := newRawPicture(format, 54, height, sample)
 				e := newTestEncoder(t, r, 80, false)
 				e.raw[0] = r.data
-				e.loadRows(e.buffer, 0)
+				e.load(e.buffer, 0, 1)
 				for n, want := range samplesOf(r.image()) {
 					if _, most := difference(t, e.buffer.rows[n][:len(want)], want); most > 1 {
 						t.Errorf("%s, %s, height %d, component %d: a sample is off by %d", format, name, height, n, most)

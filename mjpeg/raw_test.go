@@ -119,16 +119,16 @@ func TestEncodeRandom(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	raw := make([]byte, 1<<16)
 	var format string
-	var width, height, stride int
+	var width, height, stride, orientation int
 	defer func() {
 		if err := recover(); err != nil {
-			t.Errorf("%s, %dx%d, rows of %d bytes: %v", format, width, height, stride, err)
+			t.Errorf("%s, %dx%d, rows of %d bytes, orientation %d: %v", format, width, height, stride, orientation, err)
 		}
 	}()
 	for range 2000 {
 		format = rawFormats[random.IntN(len(rawFormats))]
-		width, height, stride = random.IntN(70), random.IntN(70), random.IntN(200)
-		e, err := NewEncoder(RawFormat{PixelFormat: format, Width: width, Height: height, Strides: [3]int{stride, random.IntN(100), random.IntN(100)}}, 80)
+		width, height, stride, orientation = random.IntN(70), random.IntN(70), random.IntN(200), random.IntN(9)
+		e, err := NewEncoder(RawFormat{PixelFormat: format, Width: width, Height: height, Strides: [3]int{stride, random.IntN(100), random.IntN(100)}, Orientation: orientation}, 80)
 		if err != nil {
 			continue // a size that no JPEG has: TestEncoderSize
 		}

@@ -30,6 +30,11 @@ const (
 // after a damaged one. Data with arithmetic coding, and the refining scans of progressive
 // pictures, are not counted.
 type Repairer struct {
+	// Orientation is the Exif orientation, from 1 to 8, that all pictures get, whatever they
+	// say themselves: an Exif segment of theirs is taken out. With 1 they have none, and with
+	// 0 they keep theirs.
+	Orientation int
+
 	jpeg  []byte // ends with the picture
 	start int    // of the picture in jpeg
 	pos   int    // in jpeg, of what comes next
@@ -53,13 +58,15 @@ type Repairer struct {
 // damaged, Append returns dst and an error that matches ErrDamaged and says in what way.
 func (r *Repairer) Append(dst, picture []byte) ([]byte, error) {
 	r.start = len(dst)
-	r.jpeg = append(dst, trimZeros(picture)...)
-	start := bytes.Index(r.jpeg[r.start:], []byte{0xff, markerSOI})
+	room := r.exifRoom()
+	r.jpeg = append(append(dst, exifOrientation[:room]...), trimZeros(picture)...)
+	start := bytes.Index(r.jpeg[r.start+room:], []byte{0xff, markerSOI})
 	if start < 0 {
 		r.Suspect()
 		return r.jpeg[:len(dst)], damageStart
 	}
 	r.jpeg = slices.Delete(r.jpeg, r.start, r.start+start)
+	r.putOrientation()
 	r.counts = r.isToBeCounted()
 	err := r.walk()
 	if err != nil && !r.counts {
@@ -116,7 +123,7 @@ func (r *Repairer) isToBeCounted() bool {
 // walk goes through the picture from its start to its end, and mends it on the way. Once all
 // its blocks were counted it is whole, whatever is wrong behind them.
 func (r *Repairer) walk() error {
-	r.pos, r.whole, r.gaps = r.start+2, 0, 0
+	r.pos, r.whole, r.gaps = r.start+2+r.exifRoom(), 0, 0
 	r.header = header{}
 	for class := range r.tables {
 		for i := range r.tables[class] {
@@ -149,9 +156,14 @@ func (r *Repairer) walkSegments() error {
 		if err != nil {
 			return err
 		}
-		if marker == markerSOS {
+		switch {
+		case marker == markerSOS:
 			err = r.walkScan(segment)
-		} else {
+		case r.isOtherExif(marker, segment):
+			from := r.pos - len(segment) - 4
+			r.jpeg = slices.Delete(r.jpeg, from, r.pos)
+			r.pos = from
+		default:
 			err = r.parse(marker, segment)
 		}
 		if err != nil {

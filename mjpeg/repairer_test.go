@@ -211,6 +211,11 @@ func FuzzRepairer(f *testing.F) {
 				t.Fatalf("% x decodes, % x does not", picture, got)
 			}
 		}
+		_, err := new(Repairer).Append(nil, picture)
+		turning := Repairer{Orientation: 6}
+		if got, turned := turning.Append(nil, picture); turned != err || err == nil && decodes(picture) && !decodes(got) {
+			t.Fatalf("% x: error %v with an orientation, %v without; % x", picture, turned, err, got)
+		}
 	})
 }
 

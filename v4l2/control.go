@@ -61,6 +61,8 @@ type MenuItem struct {
 
 // IDs of controls that programs treat in a special way.
 const (
+	HFlip                uint32 = uapi.V4L2_CID_HFLIP                  // 1: left and right change places
+	VFlip                uint32 = uapi.V4L2_CID_VFLIP                  // 1: top and bottom do
 	ExposureAbsolute     uint32 = uapi.V4L2_CID_EXPOSURE_ABSOLUTE      // in units of 100 us
 	ExposureAutoPriority uint32 = uapi.V4L2_CID_EXPOSURE_AUTO_PRIORITY // 0: the exposure may not lower the frame rate
 )

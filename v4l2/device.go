@@ -49,17 +49,19 @@ func (d *Device) Path() string { return d.path }
 // A step that was left out would let the next opening fail with EBUSY, so no error stops
 // it: it returns all of them.
 func (d *Device) Close() error {
-	return d.close(release(&d.capture))
+	return errors.Join(d.ReleaseBuffers(), d.close())
 }
 
-// close closes the device, and returns what went wrong before and with that.
-func (d *Device) close(errs []error) error {
+// ReleaseBuffers stops the device and gives the buffers back, if there are any. Nothing but Close
+// and requests about controls may follow.
+func (d *Device) ReleaseBuffers() error { return release(&d.capture) }
+
+// close closes the device, whose buffers were given back.
+func (d *Device) close() error {
 	if d.watcher != nil {
-		errs = append(errs, d.watcher.Close())
-	} else {
-		errs = append(errs, d.kernel.Close(d.fd))
+		return d.watcher.Close()
 	}
-	return errors.Join(errs...)
+	return d.kernel.Close(d.fd)
 }
 
 // A Capability tells what a device is, and what it can do (VIDIOC_QUERYCAP).

@@ -331,5 +331,5 @@ func (e *Encoder) Release() error {
 // Close stops the encoder, gives its buffers back and closes it. It can take two seconds if the
 // encoder has stalled.
 func (e *Encoder) Close() error {
-	return e.device.close(release(&e.device.capture, &e.raw))
+	return errors.Join(release(&e.device.capture, &e.raw), e.device.close())
 }

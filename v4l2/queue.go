@@ -71,7 +71,8 @@ func (q *queue) mapBuffer(b *uapi.Buffer) error {
 }
 
 // release stops the queues that have buffers, and gives the buffers back.
-func release(queues ...*queue) (errs []error) {
+func release(queues ...*queue) error {
+	var errs []error
 	for _, q := range queues {
 		if q.requested {
 			errs = append(errs, q.device.ioctl(uapi.VIDIOC_STREAMOFF, unsafe.Pointer(&q.typ)))
@@ -90,8 +91,9 @@ func release(queues ...*queue) (errs []error) {
 			none := uapi.RequestBuffers{Type: q.typ, Memory: uapi.V4L2_MEMORY_MMAP}
 			errs = append(errs, q.device.ioctl(uapi.VIDIOC_REQBUFS, unsafe.Pointer(&none)))
 		}
+		q.requested = false
 	}
-	return errs
+	return errors.Join(errs...)
 }
 
 func (q *queue) streamOn() error {

@@ -60,6 +60,8 @@ const (
 
 	V4L2_CTRL_CLASS_MASK = 0x0fff0000 // the class in a control's ID (V4L2_CTRL_ID2CLASS)
 
+	V4L2_CID_HFLIP                  = 0x00980914
+	V4L2_CID_VFLIP                  = 0x00980915
 	V4L2_CID_EXPOSURE_ABSOLUTE      = 0x009a0902 // in units of 100 us
 	V4L2_CID_EXPOSURE_AUTO_PRIORITY = 0x009a0903
 
