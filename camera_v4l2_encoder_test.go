@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"image/color"
+	"image/jpeg"
 	"log"
 	"strings"
 	"testing"
@@ -334,5 +335,48 @@ func TestBoardEncoderAllocs(t *testing.T) {
 	})
 	if allocs != 0 {
 		t.Errorf("got %v allocations per picture, want none", allocs)
+	}
+}
+
+// Pictures of the board's encoder are turned by an Exif orientation, which takes the place of what
+// the encoder writes there: a thumbnail ends as a JPEG does. Those of ours are turned themselves.
+func TestBoardEncoderTurned(t *testing.T) {
+	e := v4l2test.NewEncoder(func(p v4l2test.RawPicture) []byte {
+		thumbnail := append([]byte("Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x00"), encodeRaw(p)...)
+		return mjpegtest.InsertAfterSOI(encodeRaw(p), mjpegtest.Segment(0xe1, thumbnail))
+	})
+	for _, turned := range []turn{{}, {rotate: 90}} {
+		b := withEncoder(rawCamera("YUYV", colours(64, 48)), e)
+		want := smallSize
+		want.turn = turned
+		cam, err := openNode(b, fakePath, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		picture, err := captureOne(cam)
+		if err != nil {
+			t.Fatal(err)
+		}
+		colours(64, 48).Check(t, picture) // image/jpeg does not know Exif
+		plain, _ := (&mjpeg.Repairer{Orientation: turned.orientation()}).Append(nil, encodeRaw(v4l2test.RawPicture{
+			PixelFormat: "YUYV", Width: 64, Height: 48, Planes: [][]byte{colours(64, 48).Draw("YUYV", 128)}, Quality: 80,
+		}))
+		if !bytes.Equal(picture, plain) {
+			t.Errorf("%v: got %d bytes, want %d: a JPEG with the orientation and no thumbnail", turned, len(picture), len(plain))
+		}
+		e.SetAnswer(func(int, []byte) ([]byte, uint32, bool) { return nil, uapi.V4L2_BUF_FLAG_ERROR, true })
+		picture, err = captureOne(cam)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := jpeg.DecodeConfig(bytes.NewReader(picture))
+		if width, height := turned.size(64, 48); err != nil || m.Width != width || m.Height != height {
+			t.Errorf("%v: ours makes %dx%d, error %v", turned, m.Width, m.Height, err)
+		}
+		if width, height := turned.size(64, 48); cam.Info().Width != width || cam.Info().Height != height {
+			t.Errorf("%v: it is %v", turned, cam.Info())
+		}
+		e.SetAnswer(nil)
+		cam.Close()
 	}
 }
