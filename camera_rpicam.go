@@ -110,9 +110,10 @@ func (c *rpicamCamera) useRaw(encoders []v4l2.EncoderNode, ours bool, quality in
 	if e.board, err = openBoardEncoder(c.board.kernel, encoders, format, quality, c.fps); err != nil {
 		c.remarks = append(c.remarks, fmt.Sprintf("%v: %s encodes the pictures", err, instead))
 	}
+	name := encoderOurs
 	switch {
 	case e.board != nil:
-		format, e.memory = e.board.raw, e.board.device.Planes()
+		name, format, e.memory = e.board.name, e.board.raw, e.board.device.Planes()
 	case ours:
 		e.memory = [][]byte{make([]byte, format.Width*format.Height*3/2)}
 	default:
@@ -123,12 +124,12 @@ func (c *rpicamCamera) useRaw(encoders []v4l2.EncoderNode, ours bool, quality in
 		e.own, err = mjpeg.NewEncoder(format, quality)
 	}
 	if err != nil {
-		c.remarks = append(c.remarks, fmt.Sprintf("%s: %v: %s encodes the pictures", e.name(), err, c.info.Driver))
+		c.remarks = append(c.remarks, fmt.Sprintf("%s: %v: %s encodes the pictures", name, err, c.info.Driver))
 		e.Close()
 		return false
 	}
 	c.pictures = pictures
-	c.info.Format, c.info.Encoder = format.PixelFormat, e.name()
+	c.info.Format, c.info.Encoder = format.PixelFormat, name
 	return true
 }
 

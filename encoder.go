@@ -33,14 +33,6 @@ type encoder struct {
 	memory [][]byte // for pictures that are not copied: that of the board's encoder, or ours
 }
 
-// name returns who makes the JPEGs.
-func (e *encoder) name() string {
-	if e.board != nil {
-		return e.board.name
-	}
-	return encoderOurs
-}
-
 // Append appends a raw picture to dst as a JPEG: see [mjpeg.Encoder.Append].
 func (e *encoder) Append(dst []byte, planes ...[]byte) ([]byte, error) {
 	if e.board == nil {
