@@ -6,12 +6,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"porthole/mjpeg"
-	"porthole/v4l2"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"porthole/mjpeg"
+	"porthole/v4l2"
 )
 
 // v4l2Formats are the pixel formats that we can use, the best first: JPEG comes from the
