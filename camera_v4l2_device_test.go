@@ -252,6 +252,7 @@ func TestV4L2DeviceFormats(t *testing.T) {
 					t.Fatal(err)
 				}
 				m, _ := captureImage(t, c)
+				t.Logf("encoded by %s", c.Info().Encoder)
 				closeReal(t, c)
 				if got := c.Info().Format; got != format.String() {
 					t.Errorf("got format %s, want %s", got, format)

@@ -225,6 +225,10 @@ add_tests() {
 		modprobe $vivid_boards
 		./porthole.test -test.v -test.run '$board_tests' -test.timeout 60s >>log 2>&1
 		echo "boards: status \$?" >>log
+		modprobe vjpeg
+		./porthole.test -test.v -test.run 'V4L2Device(Formats)?\$' -test.timeout 60s >>log 2>&1
+		echo "boards with an encoder: status \$?" >>log
+		rmmod vjpeg
 		rmmod vivid
 		encoder() { # module, its options, tests
 			modprobe \$1 \$2

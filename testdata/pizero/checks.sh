@@ -13,7 +13,8 @@ check_tests() {
 	guest <<<"cat /tests/log" >"$log"
 	passed=$(grep -c -- '^--- PASS' "$log" || true)
 	bad=$(awk '/--- (FAIL|SKIP)|^panic:/ && n++ < 3' "$log" | tr '\n' ' ')
-	if [[ -z $bad && $passed -gt 0 ]] && grep -qx "status 0" "$log" && [[ $(grep -c ": status 0$" "$log") -eq 7 ]] && ! grep -q ": status [1-9]" "$log"; then
+	if [[ -z $bad && $passed -gt 0 ]] && grep -qx "status 0" "$log" && [[ $(grep -c ": status 0$" "$log") -eq 8 ]] && ! grep -q ": status [1-9]" "$log" &&
+		[[ $(grep -c "encoded by vjpeg" "$log") -ge 10 ]]; then
 		ok "tests with the real V4L2 driver pass" "$passed tests"
 	else
 		fail "tests with the real V4L2 driver pass" "$passed passed; ${bad:-$(tail -n 2 "$log" | tr '\n' ' ')}"
