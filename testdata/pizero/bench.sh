@@ -234,7 +234,7 @@ print_encoders() {
 	for camera in vivid pipe15 pipe30; do
 		row "$camera" $(
 			for server in board own ustreamer; do
-				ratio "$(figure cpu)" "$(figure frames)000000" 1
+				ratio "$(figure cpu)" "$(figure frames)000000" 1 | sed 's/-*nan/-/'
 				echo
 			done
 		)
