@@ -39,6 +39,8 @@ func TestLoads(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) { encodeFrom(t, memory, test.format, test.stride, test.orientation) })
 	}
+	t.Run("copy", func(t *testing.T) { copyFrom(t, memory, false) })
+	t.Run("limited", func(t *testing.T) { copyFrom(t, memory, true) })
 	t.Run("JPEG", func(t *testing.T) { repairFrom(t, memory) })
 }
 
@@ -59,6 +61,21 @@ func encodeFrom(t *testing.T, memory []byte, format string, stride, orientation 
 	}
 	if orientation == 1 {
 		s.Check(t, picture)
+	}
+	t.Logf("bytes %d", len(raw))
+}
+
+// copyFrom copies a picture into the memory of another encoder, which has longer rows.
+func copyFrom(t *testing.T, memory []byte, limited bool) {
+	from := RawFormat{PixelFormat: "NV12", Width: 320, Height: 240, LimitedRange: limited}
+	to := RawFormat{PixelFormat: "NV12", Width: 320, Height: 240, Strides: [3]int{384}, Rows: 256}
+	c, err := NewCopier(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := memory[:320*240*3/2]
+	if err := c.Copy([][]byte{make([]byte, 384*256*3/2)}, [][]byte{raw}); err != nil {
+		t.Fatal(err)
 	}
 	t.Logf("bytes %d", len(raw))
 }
