@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -55,6 +56,8 @@ type limitListener struct {
 	net.Listener
 	stream *stream // has the viewers' connections, which the server has given away
 	log    *log.Logger
+
+	accepted atomic.Uint32 // connections, refused ones too
 
 	max        int       // connections at a time
 	maxWaiting int       // of an address, that wait for a request
@@ -120,13 +123,15 @@ func (l *limitListener) Accept() (net.Conn, error) {
 			if closed, _ := l.closeOldest(l.any); !closed {
 				time.Sleep(acceptPause)
 			}
+			continue
 		case err != nil:
 			return nil, err
-		case l.makeRoom(remoteHost(conn)):
-			return conn, nil
-		default:
-			refuse(conn)
 		}
+		l.accepted.Add(1)
+		if l.makeRoom(remoteHost(conn)) {
+			return conn, nil
+		}
+		refuse(conn)
 	}
 }
 

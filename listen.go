@@ -34,6 +34,95 @@ func awaitListener(ctx context.Context, listen listenFunc, address string, logge
 	return nil, nil
 }
 
+// awaitListeners opens a listening socket for each address, unless the service manager has opened
+// some for us, and returns them as one. It is nil if ctx ends before.
+func awaitListeners(ctx context.Context, h host, addresses []string, logger *log.Logger) (net.Listener, error) {
+	all, err := h.inherited()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 0 {
+		addresses = nil
+	}
+	for _, address := range addresses {
+		l, err := awaitListener(ctx, h.listen, address, logger)
+		if err != nil || l == nil {
+			closeAll(all)
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	for _, l := range all {
+		logger.Printf("watch at %s", strings.Join(urls(l.Addr()), " "))
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return newJoinedListener(all), nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+// A joinedListener accepts the connections of several listeners.
+type joinedListener struct {
+	listeners []net.Listener
+	accepted  chan acceptance
+	closed    context.Context
+	close     context.CancelFunc
+}
+
+// An acceptance is what a listener's Accept has returned.
+type acceptance struct {
+	conn net.Conn
+	err  error
+}
+
+func newJoinedListener(listeners []net.Listener) *joinedListener {
+	j := &joinedListener{listeners: listeners, accepted: make(chan acceptance)}
+	j.closed, j.close = context.WithCancel(context.Background())
+	for _, l := range listeners {
+		go j.acceptFrom(l)
+	}
+	return j
+}
+
+// acceptFrom passes on what a listener accepts, and its errors, until the end.
+func (j *joinedListener) acceptFrom(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		select {
+		case j.accepted <- acceptance{conn, err}:
+		case <-j.closed.Done():
+			if conn != nil {
+				conn.Close()
+			}
+			return
+		}
+	}
+}
+
+func (j *joinedListener) Accept() (net.Conn, error) {
+	select {
+	case a := <-j.accepted:
+		return a.conn, a.err
+	case <-j.closed.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (j *joinedListener) Close() error {
+	j.close()
+	closeAll(j.listeners)
+	return nil
+}
+
+// Addr returns the address of the first listener.
+func (j *joinedListener) Addr() net.Addr { return j.listeners[0].Addr() }
+
 // mayAppear reports whether listening failed because the machine lacks the address.
 func mayAppear(err error, address string) bool {
 	host, _, _ := net.SplitHostPort(address)
@@ -59,6 +148,14 @@ func openListener(ctx context.Context, listen listenFunc, address string) (net.L
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
 	}
+	if network == "unix" {
+		// For the group, like that of a proxy. Without this only the owner may connect,
+		// which takes the right to write.
+		if err := os.Chmod(where, 0o660); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
+		}
+	}
 	return l, nil
 }
 
@@ -75,9 +172,9 @@ func removeStaleSocket(path string) {
 	}
 }
 
-// addresses lists the URLs at which a listener can be reached: one on all
+// urls lists the URLs at which a listener can be reached: one on all
 // interfaces at each address of this machine.
-func addresses(a net.Addr) []string {
+func urls(a net.Addr) []string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return []string{a.Network() + ":" + a.String()}
@@ -86,14 +183,14 @@ func addresses(a net.Addr) []string {
 		return []string{"http://" + tcp.String() + "/"}
 	}
 	port := strconv.Itoa(tcp.Port)
-	urls := []string{"http://localhost:" + port + "/"}
+	all := []string{"http://localhost:" + port + "/"}
 	interfaces, _ := net.InterfaceAddrs()
 	for _, i := range interfaces {
 		if n, ok := i.(*net.IPNet); ok && reachable(n.IP) {
-			urls = append(urls, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
+			all = append(all, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
 		}
 	}
-	return urls
+	return all
 }
 
 // reachable reports whether others can reach this machine at ip: 169.254.x.x

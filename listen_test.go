@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"porthole/testdata/skip"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,7 +129,7 @@ func TestAddresses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := addresses(tt.listen)
+			got := urls(tt.listen)
 			first, more := strings.CutSuffix(tt.want, "...")
 			if len(got) == 0 || got[0] != first || len(got) > 1 && !more {
 				t.Fatalf("got %q, want %s", got, tt.want)
@@ -146,4 +149,31 @@ func TestAddresses(t *testing.T) {
 
 func tcpAddr(address string) *net.TCPAddr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))
+}
+
+// Two addresses are served as one is. A unix socket is for the group, too.
+func TestSeveralListeners(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		skip.Test(t, "Windows has no modes of sockets", "run it on another system")
+	}
+	path := filepath.Join(t.TempDir(), "socket")
+	p := launch(t, "-listen", "127.0.0.1:0", "-listen", "unix:"+path, "-camera", "emulated")
+	if where := p.logged(t, "watch at "); where != "unix:"+path {
+		t.Errorf("it listens at %s, too, want unix:%s", where, path)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket's mode is %v, error %v, want 660", info.Mode(), err)
+	}
+	for network, address := range map[string]string{"tcp": p.address, "unix": path} {
+		conn, err := net.Dial(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "GET /healthz HTTP/1.0\r\n\r\n")
+		answer, err := io.ReadAll(conn)
+		if !strings.HasPrefix(string(answer), "HTTP/1.0 200") {
+			t.Errorf("over %s: got %.100s, error %v", network, answer, err)
+		}
+	}
 }

@@ -111,10 +111,15 @@
 // leaves the terminal alone. Under init or systemd, with &, or when standard input, output
 // or error is something other than the terminal, porthole only writes its log.
 //
+// Under systemd, porthole takes the sockets that it has opened (LISTEN_FDS) in place of -listen,
+// tells when it is ready and how it is (sd_notify), and, if WatchdogSec is set, that it is alive:
+// it is not while the driver of a camera does not return, or no connections are accepted.
+//
 // The flags are:
 //
 //	-listen address
-//		where to listen: host:port, :port or unix:/path (default :5000)
+//		where to listen: host:port, :port or unix:/path, a socket of mode 0660;
+//		may be given several times (default :5000)
 //	-camera camera
 //		auto, pi (on ARM), pi:1 or pi:imx477 for one of several, v4l2,
 //		emulated, or a device like /dev/video0
@@ -199,6 +204,11 @@ type host struct {
 	// returns gives the terminal back. It is nil where that is not possible.
 	openConsole func(ctx context.Context, background *sync.WaitGroup, v server, l *log.Logger, quit func()) (release func())
 
+	// inherited returns the listening sockets that were opened for the program, if there are
+	// any. reportService tells a service manager how it is, until ctx ends.
+	inherited     func() ([]net.Listener, error)
+	reportService func(ctx context.Context, v server, l *limitListener)
+
 	// dropUnusedPages takes out of memory what only the start needed; nil where that is
 	// not possible.
 	dropUnusedPages func()
@@ -207,7 +217,11 @@ type host struct {
 // thisHost is the host that the program is built for. It is a variable because build tags
 // decide which files there are: camera files, console.go and system_linux.go add to it in
 // init. Nothing else changes it.
-var thisHost = host{listen: new(net.ListenConfig).Listen}
+var thisHost = host{
+	listen:        new(net.ListenConfig).Listen,
+	inherited:     func() ([]net.Listener, error) { return nil, nil },
+	reportService: func(context.Context, server, *limitListener) {},
+}
 
 // run is the program. It returns the exit code: 0 after help and after a
 // signal, 1 when something failed, 2 when the arguments are wrong.
@@ -254,7 +268,7 @@ func version() string {
 // options are the flags.
 type options struct {
 	settings
-	listen     string
+	listen     []string
 	idle       time.Duration
 	maxClients int
 	version    bool
@@ -268,7 +282,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags := flag.NewFlagSet("porthole", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run prints errors, in a line of its own
 	flags.Usage = func() {}
-	flags.StringVar(&o.listen, "listen", ":5000", "`address` to listen on: host:port, :port or unix:/path")
+	flags.Func("listen", "`address` to listen on: host:port, :port or unix:/path; may be given several times (default :5000)", o.parseListen)
 	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice(drivers))
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Func("rotate", "turn pictures clockwise by so many `degrees`: 0, 90, 180 or 270 (default 0)", o.parseRotate)
@@ -281,6 +295,9 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = flags.Parse(args)
+	if len(o.listen) == 0 {
+		o.listen = []string{":5000"}
+	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
 	}
@@ -319,6 +336,11 @@ func (o *options) isCamera(drivers []driver) bool {
 	})
 }
 
+func (o *options) parseListen(address string) error {
+	o.listen = append(o.listen, address)
+	return nil
+}
+
 // parseSize reads a -size.
 func (o *options) parseSize(text string) (err error) {
 	o.width, o.height, err = parseSize(text)
@@ -349,12 +371,10 @@ func (o *options) parseSet(text string) error {
 
 // serve listens and serves until ctx ends.
 func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
-	listener, err := awaitListener(ctx, h.listen, o.listen, logger)
+	listener, err := awaitListeners(ctx, h, o.listen, logger)
 	if err != nil || listener == nil {
 		return err
 	}
-	logger.Printf("watch at %s", strings.Join(addresses(listener.Addr()), " "))
-
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newStream(o.maxClients, h.sockets)
@@ -378,7 +398,9 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		defer cancel()
 		web.Shutdown(short)
 	})
-	err = newLimitListener(listener, s, h.maxFiles, logger).serve(web)
+	limited := newLimitListener(listener, s, h.maxFiles, logger)
+	background.Go(func() { h.reportService(ctx, server{s, sv}, limited) })
+	err = limited.serve(web)
 	cancel()
 	background.Wait()
 	if errors.Is(err, http.ErrServerClosed) {

@@ -152,7 +152,7 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 func TestParseArgs(t *testing.T) {
 	defaults := options{
 		settings:   settings{camera: "auto", width: 640, height: 480, quality: 80, encoder: encoderAuto},
-		listen:     ":5000",
+		listen:     []string{":5000"},
 		idle:       10 * time.Second,
 		maxClients: 100,
 	}
@@ -161,7 +161,7 @@ func TestParseArgs(t *testing.T) {
 		set  func(*options) // what is not a default
 	}{
 		{"", func(*options) {}},
-		{"-listen 127.0.0.1:80", func(o *options) { o.listen = "127.0.0.1:80" }},
+		{"-listen 127.0.0.1:80", func(o *options) { o.listen = []string{"127.0.0.1:80"} }},
 		{"-camera emulated", func(o *options) { o.camera = "emulated" }},
 		{"-size 1280x720", func(o *options) { o.width, o.height = 1280, 720 }},
 		{"-rotate 270 -flip v", func(o *options) { o.turn = turn{270, "v"} }},

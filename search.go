@@ -46,6 +46,7 @@ func (sv *supervisor) search(ctx context.Context) *openedCamera {
 	emulated, stopEmulated := false, func() {}
 	defer func() { stopEmulated() }()
 	for {
+		sv.steps.Add(1)
 		likely, doubtful, missing := sv.candidates()
 		found, err := sv.tryEach(ctx, likely, missing)
 		if err != nil {
@@ -213,6 +214,7 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 // open opens a candidate with settings of a generation.
 func (sv *supervisor) open(c candidate, want settings, generation uint32) (*openedCamera, error) {
 	cam, err := c.driver.open(c.device, want)
+	sv.steps.Add(1)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"porthole/mjpeg"
@@ -61,6 +62,8 @@ type supervisor struct {
 	log     *log.Logger
 
 	dropUnusedPages func() // after the first picture; nil: nothing to do
+
+	steps atomic.Uint32 // counts what it has done, which shows that it does not hang
 
 	devices          []string           // that there were when the search last looked
 	failures         map[string]failure // devices that may be no cameras
@@ -121,6 +124,7 @@ func (sv *supervisor) run(ctx context.Context) {
 		sv.probe()
 	}
 	for sv.idle == 0 || sv.stream.waitViewer(ctx) {
+		sv.steps.Add(1)
 		sv.updateStatus(func(s *cameraStatus) {
 			if s.Mode == modeIdle {
 				s.Mode = modeStarting
@@ -290,6 +294,7 @@ func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, j
 	for damaged := 1; ; damaged++ {
 		f := sv.stream.getFrame()
 		jpeg, at, err := cam.Capture(ctx, f.jpegBuffer())
+		sv.steps.Add(1)
 		if err == nil {
 			return f, jpeg, at, nil
 		}

@@ -210,6 +210,40 @@ check_idle() {
 	within "the next viewer has a picture" "${first:-none}" "$first_limit" ms
 }
 
+# check_respawn has init start porthole, and start it again after it was killed.
+check_respawn() {
+	local report
+	report=$(guest <<-'EOF'
+		running() {
+			for i in $(seq 50); do
+				pidof porthole >/dev/null && netstat -tln | grep -q ':5000 ' && break
+				sleep 0.2
+			done
+			pidof porthole
+		}
+		cp /etc/inittab /tmp/inittab
+		echo '::respawn:/usr/bin/porthole' >>/etc/inittab
+		kill -HUP 1
+		first=$(running)
+		kill -9 $first
+		sleep 1
+		second=$(running)
+		echo "pids $first $second"
+		cp /tmp/inittab /etc/inittab
+		kill -HUP 1
+		sleep 1
+		kill $(pidof porthole)
+		while pidof porthole >/dev/null; do sleep 0.2; done
+	EOF
+	)
+	if [[ $report =~ pids\ ([0-9]+)\ ([0-9]+)$ && ${BASH_REMATCH[1]} != "${BASH_REMATCH[2]}" ]]; then
+		ok "init starts porthole again" "$report"
+	else
+		fail "init starts porthole again" "$report"
+	fi
+}
+
+
 # check_stop stops porthole while it has a client.
 check_stop() {
 	local report took
