@@ -232,7 +232,7 @@ check_respawn() {
 		cp /tmp/inittab /etc/inittab
 		kill -HUP 1
 		sleep 1
-		kill $(pidof porthole)
+		killall -q porthole
 		while pidof porthole >/dev/null; do sleep 0.2; done
 	EOF
 	)
