@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -140,7 +141,7 @@ func TestServiceSockets(t *testing.T) {
 		t.Errorf("it listens at %s, want %s", p.address, addresses[0])
 	}
 	for _, network := range []string{"tcp", "unix"} {
-		client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) {
+		client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return net.Dial(network, map[string]string{"tcp": addresses[0], "unix": addresses[1]}[network])
 		}}}
 		response, err := client.Get("http://localhost/healthz")
