@@ -171,6 +171,32 @@ check_many_clients() {
 		"${buffers:-?} of it the driver's buffers; ${memory_with_one:-?} with one client, ${memory_at_rest:-?} before the first"
 }
 
+# check_clock sets the board's clock while a viewer watches, as NTP does after a start in 1970:
+# forwards, back, and to where seconds have no 31 bits any more.
+check_clock() {
+	local report gap pictures
+	report=$(guest <<-'EOF'
+		before=$(date +%s)
+		wget -q -O - http://127.0.0.1:5000/frames.csv >/tmp/rows &
+		table=$!
+		sleep 2
+		for seconds in 1795000000 86400 2147483640 $before; do
+			date -s @$seconds >/dev/null
+			sleep 10
+			wget -q -O /tmp/clock.jpg http://127.0.0.1:5000/snapshot && echo snapshot
+		done
+		kill $table
+		awk -F , 'NR > 2 { if ($4 + 0 > most) most = $4 + 0; n++ } END { print "rows", n, most }' /tmp/rows
+	EOF
+	)
+	read -r pictures gap < <(sed -n 's/^rows //p' <<<"$report") || true
+	if [[ ${pictures:-0} -ge 100 && $(grep -c '^snapshot$' <<<"$report") -eq 4 ]]; then
+		within "pictures come on while the clock is set" "${gap%.*}" 1000 "ms between two" "$pictures pictures"
+	else
+		fail "pictures come on while the clock is set" "$report"
+	fi
+}
+
 # check_idle wants the camera closed some time after the last client left, and
 # the next one served soon.
 check_idle() {
