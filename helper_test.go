@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		playPipe(os.Args[1])
 	case "shell":
 		shell(os.Args[1:])
+	case "soak":
+		soak()
 	case "broken":
 		registerBroken()
 		main()
@@ -49,6 +51,9 @@ func TestMain(m *testing.M) {
 
 // shell runs a program as shells do. It is set in console_linux_test.go.
 var shell func(command []string)
+
+// soak is porthole with a camera that is lost now and then. It is set in soak_linux_test.go.
+var soak func()
 
 // playPipe reads the pictures that a program writes. It is set in camera_pipe_linux_test.go.
 var playPipe func(program string)
