@@ -189,6 +189,12 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 		sv.backOff(c, err)
 		return nil, err
 	}
+	works := false
+	defer func() {
+		if !works { // or it panics
+			found.Close()
+		}
+	}()
 	sv.updateStatus(func(s *cameraStatus) {
 		if s.Mode == modeIdle || s.Mode == modeStarting {
 			s.Mode, s.cameraInfo = modeStarting, found.Info()
@@ -200,19 +206,20 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 	}
 	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera)
 	if err != nil {
-		found.Close()
 		if ctx.Err() == nil {
 			sv.backOff(c, err)
 		}
 		return nil, err
 	}
+	works = true
 	delete(sv.failures, c.device)
 	return found, nil
 }
 
 // open opens a candidate with settings of a generation.
 func (sv *supervisor) open(c candidate, want settings, generation uint32) (*openedCamera, error) {
-	cam, err := c.driver.open(c.device, want)
+	var cam camera
+	err := sv.guard(func() (err error) { cam, err = c.driver.open(c.device, want); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -241,12 +248,11 @@ func (sv *supervisor) untilInterrupted(ctx context.Context) (context.Context, co
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		for !sv.interrupted() {
-			if !sleep(ctx, devicePollInterval) {
-				return
+		defer cancel()
+		sv.stream.panics.catch(func() {
+			for !sv.interrupted() && sleep(ctx, devicePollInterval) {
 			}
-		}
-		cancel()
+		})
 	})
 	return ctx, func() {
 		cancel()
@@ -293,7 +299,9 @@ func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()
 	var background sync.WaitGroup
 	background.Go(func() {
 		for ctx.Err() == nil {
-			sv.playEmulated(ctx, why)
+			if sv.guard(func() error { return sv.playEmulated(ctx, why) }) != nil {
+				sleep(ctx, retryInterval)
+			}
 		}
 	})
 	return func() {
@@ -302,8 +310,9 @@ func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()
 	}
 }
 
-// playEmulated shows the emulated camera until ctx ends, or the wanted settings change.
-func (sv *supervisor) playEmulated(ctx context.Context, why error) {
+// playEmulated shows the emulated camera until ctx ends, which is an error, or the wanted settings
+// change.
+func (sv *supervisor) playEmulated(ctx context.Context, why error) error {
 	want, change := sv.wanted()
 	cam := newEmulatedCamera(want.fps)
 	defer cam.Close()
@@ -312,7 +321,7 @@ func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 	for live := false; change == sv.currentGeneration(); live = true {
 		f, jpeg, at, err := sv.captureFrame(ctx, cam)
 		if err != nil {
-			return
+			return err
 		}
 		f.settled = true
 		sv.stream.publish(f, jpeg, at)
@@ -320,6 +329,7 @@ func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 			sv.setLive(cam, change)
 		}
 	}
+	return nil
 }
 
 func (sv *supervisor) logEmulated(cam camera, why error) {

@@ -118,31 +118,58 @@ func newSupervisor(s *stream, drivers []driver, want settings, idle time.Duratio
 func (sv *supervisor) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, sv.stream.wake)()
 	if sv.idle > 0 {
-		sv.probe()
+		if err := sv.guard(sv.probe); err != nil {
+			sv.logChange(err.Error())
+			sv.updateStatus(func(s *cameraStatus) { s.Reason = err.Error() })
+		}
 	}
 	for sv.idle == 0 || sv.stream.waitViewer(ctx) {
-		sv.updateStatus(func(s *cameraStatus) {
-			if s.Mode == modeIdle {
-				s.Mode = modeStarting
-			}
-		})
-		if sv.takeStill(ctx) {
-			continue
-		}
-		if found := sv.search(ctx); found != nil {
-			if err := sv.capture(ctx, found); err != nil && ctx.Err() == nil {
-				sv.checkTwin(found.driver)
-				sv.showLost(err)
-			}
-		}
+		err := sv.guard(func() error { return sv.show(ctx) })
 		if ctx.Err() != nil {
 			return
+		}
+		if err != nil {
+			sv.showLost(err)
+		}
+		if p := (*panicError)(nil); errors.As(err, &p) {
+			sleep(ctx, retryInterval) // it may panic again at once
 		}
 	}
 }
 
-// probe opens the camera and closes it again, to log at the start what there is.
-func (sv *supervisor) probe() {
+// guard calls f, and makes an error of a panic in it, which it logs.
+func (sv *supervisor) guard(f func() error) (err error) {
+	if p := sv.stream.panics.catch(func() { err = f() }); p != nil {
+		return p
+	}
+	return err
+}
+
+// show shows a camera until it fails. It returns nil when nobody watches any more, when the camera
+// must be opened again, and when it has taken a still.
+func (sv *supervisor) show(ctx context.Context) error {
+	sv.updateStatus(func(s *cameraStatus) {
+		if s.Mode == modeIdle {
+			s.Mode = modeStarting
+		}
+	})
+	if sv.takeStill(ctx) {
+		return nil
+	}
+	found := sv.search(ctx)
+	if found == nil {
+		return nil
+	}
+	err := sv.capture(ctx, found)
+	if err != nil && ctx.Err() == nil {
+		sv.checkTwin(found.driver)
+	}
+	return err
+}
+
+// probe opens the camera and closes it again, to log at the start what there is. It returns why
+// there is none.
+func (sv *supervisor) probe() error {
 	likely, _, missing := sv.candidates()
 	want, change := sv.wanted()
 	var why error
@@ -150,27 +177,29 @@ func (sv *supervisor) probe() {
 		if i > 0 && c.isBeyond(likely[i-1], why) {
 			break
 		}
-		cam, err := c.driver.open(c.device, want)
+		var cam camera
+		err := sv.guard(func() (err error) { cam, err = c.driver.open(c.device, want); return err })
 		if err == nil {
+			defer cam.Close()
 			sv.logChange("camera: " + cam.Info().String())
 			sv.report(cam, change)
 			sv.source = c
-			return
+			return nil
 		}
 		why = sv.moreHelpful(why, err)
 	}
 	why = sv.moreHelpful(why, missing)
 	if sv.mayEmulate(why) {
 		cam := newEmulatedCamera(want.fps)
+		defer cam.Close()
 		sv.logEmulated(cam, why)
 		sv.report(cam, change)
-		return
+		return nil
 	}
-	sv.logChange(why.Error())
-	sv.updateStatus(func(s *cameraStatus) { s.Reason = why.Error() })
+	return why
 }
 
-// report notes what a camera is and what it can do, and closes it.
+// report notes what a camera is and what it can do.
 func (sv *supervisor) report(cam camera, change uint32) {
 	sv.updateStatus(func(s *cameraStatus) {
 		s.cameraInfo = cam.Info()
@@ -179,7 +208,6 @@ func (sv *supervisor) report(cam camera, change uint32) {
 	})
 	sv.attach(cam)
 	sv.detach()
-	cam.Close()
 }
 
 // capture publishes the frames of a camera that was found, until it fails, and closes it. It
@@ -289,7 +317,7 @@ func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, j
 	var since time.Time // when the first damaged one came
 	for damaged := 1; ; damaged++ {
 		f := sv.stream.getFrame()
-		jpeg, at, err := cam.Capture(ctx, f.jpegBuffer())
+		err := sv.guard(func() (err error) { jpeg, at, err = cam.Capture(ctx, f.jpegBuffer()); return err })
 		if err == nil {
 			return f, jpeg, at, nil
 		}
