@@ -39,6 +39,49 @@ type failure struct {
 	retryAt time.Time // when it is tried again
 }
 
+// probe opens the camera and closes it again, to log at the start what there is. It returns why
+// there is none.
+func (sv *supervisor) probe() error {
+	likely, _, missing := sv.candidates()
+	want, change := sv.wanted()
+	var why error
+	for i, c := range likely {
+		if i > 0 && c.isBeyond(likely[i-1], why) {
+			break
+		}
+		var cam camera
+		err := sv.guard(func() (err error) { cam, err = c.driver.open(c.device, want); return err })
+		if err == nil {
+			defer cam.Close()
+			sv.logChange("camera: " + cam.Info().String())
+			sv.report(cam, change)
+			sv.source = c
+			return nil
+		}
+		why = sv.moreHelpful(why, err)
+	}
+	why = sv.moreHelpful(why, missing)
+	if sv.mayEmulate(why) {
+		cam := newEmulatedCamera(want.fps)
+		defer cam.Close()
+		sv.logEmulated(cam, why)
+		sv.report(cam, change)
+		return nil
+	}
+	return why
+}
+
+// report notes what a camera is and what it can do.
+func (sv *supervisor) report(cam camera, change uint32) {
+	sv.updateStatus(func(s *cameraStatus) {
+		s.cameraInfo = cam.Info()
+		s.Opened++
+		sv.statusGeneration = change
+	})
+	sv.attach(cam)
+	sv.detach()
+}
+
 // search tries all that may be cameras until one gives a picture. It returns nil when nobody
 // watches any more. Meanwhile viewers see that the camera is lost or, if there never was
 // one, the emulated camera.

@@ -435,21 +435,3 @@ func (b *broadcaster) add(c *client) bool {
 	b.clients = append(b.clients, c)
 	return true
 }
-
-// sendOrReturn sends c the newest frame, unless that was sent or is not due. It reports
-// whether c was given back to its own goroutine: when it is to go or to be watched,
-// or its socket did not take all of the frame. A panic goes with it.
-func (c *client) sendOrReturn() (returned bool) {
-	defer func() {
-		if value := recover(); value != nil {
-			c.failed = newPanicError(value)
-			c.woken <- struct{}{}
-			returned = true
-		}
-	}()
-	if c.state.Load() == stateOpen && (!c.due() || c.send() == nil && c.held == nil) {
-		return false
-	}
-	c.woken <- struct{}{}
-	return true
-}

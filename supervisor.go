@@ -167,49 +167,6 @@ func (sv *supervisor) show(ctx context.Context) error {
 	return err
 }
 
-// probe opens the camera and closes it again, to log at the start what there is. It returns why
-// there is none.
-func (sv *supervisor) probe() error {
-	likely, _, missing := sv.candidates()
-	want, change := sv.wanted()
-	var why error
-	for i, c := range likely {
-		if i > 0 && c.isBeyond(likely[i-1], why) {
-			break
-		}
-		var cam camera
-		err := sv.guard(func() (err error) { cam, err = c.driver.open(c.device, want); return err })
-		if err == nil {
-			defer cam.Close()
-			sv.logChange("camera: " + cam.Info().String())
-			sv.report(cam, change)
-			sv.source = c
-			return nil
-		}
-		why = sv.moreHelpful(why, err)
-	}
-	why = sv.moreHelpful(why, missing)
-	if sv.mayEmulate(why) {
-		cam := newEmulatedCamera(want.fps)
-		defer cam.Close()
-		sv.logEmulated(cam, why)
-		sv.report(cam, change)
-		return nil
-	}
-	return why
-}
-
-// report notes what a camera is and what it can do.
-func (sv *supervisor) report(cam camera, change uint32) {
-	sv.updateStatus(func(s *cameraStatus) {
-		s.cameraInfo = cam.Info()
-		s.Opened++
-		sv.statusGeneration = change
-	})
-	sv.attach(cam)
-	sv.detach()
-}
-
 // capture publishes the frames of a camera that was found, until it fails, and closes it. It
 // returns nil when nobody watches any more, and when the camera must be opened again. After a
 // still, frames from before the exposure was right do not take the place of one that is better.
