@@ -235,7 +235,11 @@ func (c *child) run(argv []string, log func(line string), started chan<- error) 
 	if err != nil {
 		return
 	}
-	c.lastStderr = copyLines(stderr, log)
+	if p := catch(func() { c.lastStderr = copyLines(stderr, log) }); p != nil {
+		c.lastStderr = p.Error()
+		log(c.lastStderr + p.stack)
+		syscall.Kill(-c.process.Pid, syscall.SIGKILL)
+	}
 	stderr.Close()
 	c.state, _ = c.process.Wait() // it is our child: there is no other error
 }

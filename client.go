@@ -44,6 +44,7 @@ type client struct {
 	fd          uintptr         // raw's, while sendAll runs
 	broadcaster *broadcaster    // if there is raw
 	woken       chan struct{}   // by the broadcaster, or for its turn on the link
+	failed      *panicError     // of the broadcaster, when it served the client
 	spacing     uint32          // least time between frames, microseconds; 0: none
 
 	held    *frame // being sent
@@ -81,6 +82,13 @@ type client struct {
 // and the first boundary. The caller has called addViewer; removeViewer is called when the
 // client has gone.
 func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
+	joined := false
+	defer func() {
+		if !joined { // or it panics
+			conn.Close()
+			s.removeViewer()
+		}
+	}()
 	c := &client{
 		stream:  s,
 		conn:    conn,
@@ -96,12 +104,10 @@ func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
 			c.raw, c.woken = raw, make(chan struct{}, 1)
 		}
 	}
-	if !s.join(c, s.interfaceAt(conn.LocalAddr())) {
-		conn.Close()
-		return
+	if joined = s.join(c, s.interfaceAt(conn.LocalAddr())); joined {
+		go s.panics.catch(c.watchHangup)
+		go s.panics.catch(func() { c.run(head) })
 	}
-	go c.watchHangup()
-	go c.run(head)
 }
 
 // join adds c to the stream's clients, and to those of an interface, unless the stream was
@@ -110,7 +116,6 @@ func (s *stream) join(c *client, interfaceName string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		s.viewers--
 		return false
 	}
 	c.link = s.findLink(interfaceName)
@@ -279,6 +284,24 @@ func (c *client) send() error {
 		c.finishHeld()
 	}
 	return nil
+}
+
+// sendOrReturn sends c the newest frame, unless that was sent or is not due. It reports
+// whether c was given back to its own goroutine: when it is to go or to be watched,
+// or its socket did not take all of the frame. A panic goes with it.
+func (c *client) sendOrReturn() (returned bool) {
+	defer func() {
+		if value := recover(); value != nil {
+			c.failed = newPanicError(value)
+			c.woken <- struct{}{}
+			returned = true
+		}
+	}()
+	if c.state.Load() == stateOpen && (!c.due() || c.send() == nil && c.held == nil) {
+		return false
+	}
+	c.woken <- struct{}{}
+	return true
 }
 
 // updateEachSecond does what is needed once a second and not for each frame.

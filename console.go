@@ -80,7 +80,7 @@ func openConsole(ctx context.Context, background *sync.WaitGroup, v server, l *l
 		l.Print(keys)
 	}
 	l.SetOutput(c)
-	background.Go(func() { c.run(ctx, background) })
+	background.Go(func() { c.stream.panics.catch(func() { c.run(ctx, background) }) })
 	return c.release
 }
 
@@ -145,7 +145,7 @@ func (c *console) handleKey(ctx context.Context, background *sync.WaitGroup, key
 		if c.saving.TryLock() {
 			background.Go(func() {
 				defer c.saving.Unlock()
-				c.snapshot(ctx)
+				c.stream.panics.catch(func() { c.snapshot(ctx) })
 			})
 		}
 	case '?':

@@ -270,10 +270,12 @@ func TestConsoleEnds(t *testing.T) {
 		p := s.lastAddress(t)
 		s.shows(t, "\ridle: ")
 		dial(t, p.address, "GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
-		if got := await(t, "the exit status", status); got != 2 {
-			t.Errorf("got status %d, want 2", got)
-		}
 		s.shows(t, "panic: the driver is broken")
+		s.shows(t, "\rlost: 0.0 fps, clients: 1, ")
+		s.press(t, "q")
+		if got := await(t, "the exit status", status); got != 0 {
+			t.Errorf("got status %d, want 0", got)
+		}
 		s.asBefore(t, "after a panic")
 	})
 }

@@ -379,6 +379,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	defer cancel()
 	s := newStream(o.maxClients, h.sockets)
 	s.heldLimit = heldLimit(h.memory)
+	s.panics.log = logger
 	sv := newSupervisor(s, h.drivers, o.settings, o.idle, logger)
 	sv.dropUnusedPages = h.dropUnusedPages
 	var background sync.WaitGroup
@@ -387,8 +388,11 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		release = h.openConsole(ctx, &background, server{s, sv}, logger, cancel)
 	}
 	defer release()
-	background.Go(func() { defer release(); sv.run(ctx) }) // a panic must not spoil the terminal
-	background.Go(func() { defer release(); s.repeat(ctx) })
+	background.Go(func() { sv.run(ctx) })
+	background.Go(func() {
+		for s.panics.catch(func() { s.repeat(ctx) }) != nil && sleep(ctx, retryInterval) {
+		}
+	})
 
 	web := newWebServer(ctx, newHandler(s, sv), h.sockets, logger)
 	background.Go(func() {

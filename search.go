@@ -39,6 +39,49 @@ type failure struct {
 	retryAt time.Time // when it is tried again
 }
 
+// probe opens the camera and closes it again, to log at the start what there is. It returns why
+// there is none.
+func (sv *supervisor) probe() error {
+	likely, _, missing := sv.candidates()
+	want, change := sv.wanted()
+	var why error
+	for i, c := range likely {
+		if i > 0 && c.isBeyond(likely[i-1], why) {
+			break
+		}
+		var cam camera
+		err := sv.guard(func() (err error) { cam, err = c.driver.open(c.device, want); return err })
+		if err == nil {
+			defer cam.Close()
+			sv.logChange("camera: " + cam.Info().String())
+			sv.report(cam, change)
+			sv.source = c
+			return nil
+		}
+		why = sv.moreHelpful(why, err)
+	}
+	why = sv.moreHelpful(why, missing)
+	if sv.mayEmulate(why) {
+		cam := newEmulatedCamera(want.fps, want.turn)
+		defer cam.Close()
+		sv.logEmulated(cam, why)
+		sv.report(cam, change)
+		return nil
+	}
+	return why
+}
+
+// report notes what a camera is and what it can do.
+func (sv *supervisor) report(cam camera, change uint32) {
+	sv.updateStatus(func(s *cameraStatus) {
+		s.cameraInfo = cam.Info()
+		s.Opened++
+		sv.statusGeneration = change
+	})
+	sv.attach(cam)
+	sv.detach()
+}
+
 // search tries all that may be cameras until one gives a picture. It returns nil when nobody
 // watches any more. Meanwhile viewers see that the camera is lost or, if there never was
 // one, the emulated camera.
@@ -190,6 +233,12 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 		sv.backOff(c, err)
 		return nil, err
 	}
+	works := false
+	defer func() {
+		if !works { // or it panics
+			found.Close()
+		}
+	}()
 	sv.updateStatus(func(s *cameraStatus) {
 		if s.Mode == modeIdle || s.Mode == modeStarting {
 			s.Mode, s.cameraInfo = modeStarting, found.Info()
@@ -201,19 +250,20 @@ func (sv *supervisor) try(ctx context.Context, c candidate) (*openedCamera, erro
 	}
 	found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera)
 	if err != nil {
-		found.Close()
 		if ctx.Err() == nil {
 			sv.backOff(c, err)
 		}
 		return nil, err
 	}
+	works = true
 	delete(sv.failures, c.device)
 	return found, nil
 }
 
 // open opens a candidate with settings of a generation.
 func (sv *supervisor) open(c candidate, want settings, generation uint32) (*openedCamera, error) {
-	cam, err := c.driver.open(c.device, want)
+	var cam camera
+	err := sv.guard(func() (err error) { cam, err = c.driver.open(c.device, want); return err })
 	sv.steps.Add(1)
 	if err != nil {
 		return nil, err
@@ -243,12 +293,11 @@ func (sv *supervisor) untilInterrupted(ctx context.Context) (context.Context, co
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		for !sv.interrupted() {
-			if !sleep(ctx, devicePollInterval) {
-				return
+		defer cancel()
+		sv.stream.panics.catch(func() {
+			for !sv.interrupted() && sleep(ctx, devicePollInterval) {
 			}
-		}
-		cancel()
+		})
 	})
 	return ctx, func() {
 		cancel()
@@ -295,7 +344,9 @@ func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()
 	var background sync.WaitGroup
 	background.Go(func() {
 		for ctx.Err() == nil {
-			sv.playEmulated(ctx, why)
+			if sv.guard(func() error { return sv.playEmulated(ctx, why) }) != nil {
+				sleep(ctx, retryInterval)
+			}
 		}
 	})
 	return func() {
@@ -304,8 +355,9 @@ func (sv *supervisor) startEmulated(ctx context.Context, why error) (stop func()
 	}
 }
 
-// playEmulated shows the emulated camera until ctx ends, or the wanted settings change.
-func (sv *supervisor) playEmulated(ctx context.Context, why error) {
+// playEmulated shows the emulated camera until ctx ends, which is an error, or the wanted settings
+// change.
+func (sv *supervisor) playEmulated(ctx context.Context, why error) error {
 	want, change := sv.wanted()
 	cam := newEmulatedCamera(want.fps, want.turn)
 	defer cam.Close()
@@ -314,7 +366,7 @@ func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 	for live := false; change == sv.currentGeneration(); live = true {
 		f, jpeg, at, err := sv.captureFrame(ctx, cam)
 		if err != nil {
-			return
+			return err
 		}
 		f.settled = true
 		sv.stream.publish(f, jpeg, at)
@@ -322,6 +374,7 @@ func (sv *supervisor) playEmulated(ctx context.Context, why error) {
 			sv.setLive(cam, change)
 		}
 	}
+	return nil
 }
 
 func (sv *supervisor) logEmulated(cam camera, why error) {

@@ -51,7 +51,6 @@ func (v *server) changeSettings(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only porthole's own page and programs that are no browsers may change settings", http.StatusForbidden)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxChange)
 	c, err := readChange(r)
 	if err == nil {
 		err = v.supervisor.apply(c)

@@ -49,12 +49,14 @@ func (v *server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(ctx, v.snapshotTimeout())
 	defer cancel()
 	f, err := v.stream.frameAfter(ctx, start.Add(-age))
+	if err == nil {
+		defer f.release()
+	}
 	end()
 	if err != nil {
 		unavailable(w, v.whyNoPicture(time.Since(start)))
 		return
 	}
-	defer f.release()
 	v.sendSnapshot(w, f)
 }
 

@@ -180,7 +180,7 @@ func (sv *supervisor) takeStill(ctx context.Context) bool {
 	}
 	defer context.AfterFunc(ctx, st.cancel)()
 	sv.tookStill = true
-	if err := sv.captureStill(st); err != nil {
+	if err := sv.guard(func() error { return sv.captureStill(st) }); err != nil {
 		sv.finishStill(st, nil, err)
 	}
 	sv.stream.dropFree() // one is large, if there is no still

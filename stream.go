@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log"
 	"net/http"
 	"runtime"
 	"slices"
@@ -31,6 +32,7 @@ type stream struct {
 	maxViewers int       // viewers at a time
 	sockets    socketCalls
 	heldLimit  int // bytes of frames that clients may hold back
+	panics     panicLog
 
 	// Those who publish, join or leave lock mu. Those who wait only lock it for reading, so
 	// that N clients that were woken do not queue for it.
@@ -71,6 +73,7 @@ func newStream(maxViewers int, sockets socketCalls) *stream {
 		maxViewers: maxViewers,
 		sockets:    sockets,
 		heldLimit:  maxHeld,
+		panics:     panicLog{log: log.Default()},
 		clients:    make(map[*client]struct{}),
 		snapshots:  make(map[*http.ResponseController]uint32),
 		free:       make([]*frame, 0, maxFree),
@@ -84,8 +87,14 @@ func newStream(maxViewers int, sockets socketCalls) *stream {
 
 // publish makes f, with jpeg appended to its room, the newest frame.
 func (s *stream) publish(f *frame, jpeg []byte, at time.Time) {
+	s.setLatest(f, jpeg, at)
+	s.cond.Broadcast() // without mu, or those who wake would wait for it
+}
+
+func (s *stream) setLatest(f *frame, jpeg []byte, at time.Time) {
 	now := time.Now()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.number++
 	s.seq++
 	f.layOut(jpeg, at, s.number)
@@ -105,8 +114,6 @@ func (s *stream) publish(f *frame, jpeg []byte, at time.Time) {
 		s.replace(old)
 		s.limitHeld(f)
 	}
-	s.mu.Unlock()
-	s.cond.Broadcast()
 }
 
 // repeat publishes the newest frame again when that is due, and without one just wakes the
@@ -299,15 +306,19 @@ func (s *stream) removeViewer() {
 // close ends every client, each after the frame that it is being sent if that takes no
 // longer than grace.
 func (s *stream) close(grace time.Duration) {
+	s.endClients(grace)
+	s.clientGroup.Wait()
+}
+
+func (s *stream) endClients(grace time.Duration) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
 	s.seq++
 	for c := range s.clients {
 		c.end(grace)
 	}
 	s.cond.Broadcast()
-	s.mu.Unlock()
-	s.clientGroup.Wait()
 }
 
 // streamState is the stream's share of /state.
@@ -407,6 +418,9 @@ func (b *broadcaster) wait() bool {
 func (b *broadcaster) handle(c *client) {
 	if b.add(c) {
 		<-c.woken
+		if c.failed != nil {
+			panic(c.failed)
+		}
 	}
 }
 
@@ -419,16 +433,5 @@ func (b *broadcaster) add(c *client) bool {
 		return false
 	}
 	b.clients = append(b.clients, c)
-	return true
-}
-
-// sendOrReturn sends c the newest frame, unless that was sent or is not due. It reports
-// whether c was given back to its own goroutine: when it is to go or to be watched,
-// or its socket did not take all of the frame.
-func (c *client) sendOrReturn() bool {
-	if c.state.Load() == stateOpen && (!c.due() || c.send() == nil && c.held == nil) {
-		return false
-	}
-	c.woken <- struct{}{}
 	return true
 }

@@ -121,69 +121,54 @@ func newSupervisor(s *stream, drivers []driver, want settings, idle time.Duratio
 func (sv *supervisor) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, sv.stream.wake)()
 	if sv.idle > 0 {
-		sv.probe()
+		if err := sv.guard(sv.probe); err != nil {
+			sv.logChange(err.Error())
+			sv.updateStatus(func(s *cameraStatus) { s.Reason = err.Error() })
+		}
 	}
 	for sv.idle == 0 || sv.stream.waitViewer(ctx) {
 		sv.steps.Add(1)
-		sv.updateStatus(func(s *cameraStatus) {
-			if s.Mode == modeIdle {
-				s.Mode = modeStarting
-			}
-		})
-		if sv.takeStill(ctx) {
-			continue
-		}
-		if found := sv.search(ctx); found != nil {
-			if err := sv.capture(ctx, found); err != nil && ctx.Err() == nil {
-				sv.checkTwin(found.driver)
-				sv.showLost(err)
-			}
-		}
+		err := sv.guard(func() error { return sv.show(ctx) })
 		if ctx.Err() != nil {
 			return
 		}
+		if err != nil {
+			sv.showLost(err)
+		}
+		if p := (*panicError)(nil); errors.As(err, &p) {
+			sleep(ctx, retryInterval) // it may panic again at once
+		}
 	}
 }
 
-// probe opens the camera and closes it again, to log at the start what there is.
-func (sv *supervisor) probe() {
-	likely, _, missing := sv.candidates()
-	want, change := sv.wanted()
-	var why error
-	for i, c := range likely {
-		if i > 0 && c.isBeyond(likely[i-1], why) {
-			break
-		}
-		cam, err := c.driver.open(c.device, want)
-		if err == nil {
-			sv.logChange("camera: " + cam.Info().String())
-			sv.report(cam, change)
-			sv.source = c
-			return
-		}
-		why = sv.moreHelpful(why, err)
+// guard calls f, and makes an error of a panic in it, which it logs.
+func (sv *supervisor) guard(f func() error) (err error) {
+	if p := sv.stream.panics.catch(func() { err = f() }); p != nil {
+		return p
 	}
-	why = sv.moreHelpful(why, missing)
-	if sv.mayEmulate(why) {
-		cam := newEmulatedCamera(want.fps, want.turn)
-		sv.logEmulated(cam, why)
-		sv.report(cam, change)
-		return
-	}
-	sv.logChange(why.Error())
-	sv.updateStatus(func(s *cameraStatus) { s.Reason = why.Error() })
+	return err
 }
 
-// report notes what a camera is and what it can do, and closes it.
-func (sv *supervisor) report(cam camera, change uint32) {
+// show shows a camera until it fails. It returns nil when nobody watches any more, when the camera
+// must be opened again, and when it has taken a still.
+func (sv *supervisor) show(ctx context.Context) error {
 	sv.updateStatus(func(s *cameraStatus) {
-		s.cameraInfo = cam.Info()
-		s.Opened++
-		sv.statusGeneration = change
+		if s.Mode == modeIdle {
+			s.Mode = modeStarting
+		}
 	})
-	sv.attach(cam)
-	sv.detach()
-	cam.Close()
+	if sv.takeStill(ctx) {
+		return nil
+	}
+	found := sv.search(ctx)
+	if found == nil {
+		return nil
+	}
+	err := sv.capture(ctx, found)
+	if err != nil && ctx.Err() == nil {
+		sv.checkTwin(found.driver)
+	}
+	return err
 }
 
 // capture publishes the frames of a camera that was found, until it fails, and closes it. It
@@ -293,7 +278,7 @@ func (sv *supervisor) captureFrame(ctx context.Context, cam camera) (f *frame, j
 	var since time.Time // when the first damaged one came
 	for damaged := 1; ; damaged++ {
 		f := sv.stream.getFrame()
-		jpeg, at, err := cam.Capture(ctx, f.jpegBuffer())
+		err := sv.guard(func() (err error) { jpeg, at, err = cam.Capture(ctx, f.jpegBuffer()); return err })
 		sv.steps.Add(1)
 		if err == nil {
 			return f, jpeg, at, nil

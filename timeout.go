@@ -52,6 +52,7 @@ const (
 // shuts down its sending side, as BusyBox's nc does, still wants the stream (RFC 9112,
 // section 9.6). TCP has the same sign for both until something is sent: see sendHeartbeat.
 func (c *client) watchHangup() {
+	defer c.hangUp()
 	var b [64]byte
 	for said := 0; said < maxInput; {
 		n, err := c.conn.Read(b[:])
@@ -68,6 +69,10 @@ func (c *client) watchHangup() {
 			break
 		}
 	}
+}
+
+// hangUp has the client go at once.
+func (c *client) hangUp() {
 	c.state.Store(stateGone)
 	c.conn.Close() // a blocked write returns
 	c.stream.wakeClients()
@@ -169,12 +174,14 @@ func extendDeadline(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientTimeout))
 }
 
-// limitBodyTime gives clients clientTimeout for the body of a request. Without a body, no time
-// is limited: the server notices meanwhile when a client that waits for its answer is gone.
-func limitBodyTime(h http.Handler) http.Handler {
+// limitBody gives clients clientTimeout for the body of a request, and maxChange bytes. Without a
+// body, no time is limited: the server notices meanwhile when a client that waits for its answer
+// is gone. It goes before all other handlers, as MaxBytesReader wants the server's own writer.
+func limitBody(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(clientTimeout))
+			r.Body = http.MaxBytesReader(w, r.Body, maxChange)
 		}
 		h.ServeHTTP(w, r)
 	})
@@ -235,26 +242,31 @@ func (s socketCalls) hasHungUp(conn net.Conn) bool {
 //
 // TCP has the same sign for both, until something is sent: who is gone objects. That is
 // what nudge is for: it sends something that means nothing, or ends the wait by an
-// error. It is called from another goroutine, but not after end has returned.
+// error. It is called from another goroutine, but not after end has returned, which panics if
+// it has.
 func untilHangup(r *http.Request, probe func() error) (ctx context.Context, end func()) {
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
 	if !ok {
 		return context.WithCancel(r.Context())
 	}
 	ctx, cancel := context.WithCancel(c.server)
-	ended := make(chan struct{})
+	ended := make(chan *panicError, 1)
 	stop := context.AfterFunc(r.Context(), func() {
-		defer close(ended)
 		defer cancel()
-		wait := probeAfter
-		for !c.sockets.hasHungUp(c.conn) && sleep(ctx, wait) && probe() == nil && sleep(ctx, probeTimeout) {
-			wait = probeAfter - probeTimeout
-		}
+		ended <- catch(func() {
+			wait := probeAfter
+			for !c.sockets.hasHungUp(c.conn) && sleep(ctx, wait) && probe() == nil && sleep(ctx, probeTimeout) {
+				wait = probeAfter - probeTimeout
+			}
+		})
 	})
 	return ctx, func() {
 		cancel()
-		if !stop() {
-			<-ended
+		if stop() {
+			return
+		}
+		if p := <-ended; p != nil {
+			panic(p)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -40,6 +41,7 @@ type Encoder struct {
 	buffer    *rowBuffer   // of the caller's goroutine
 	work      []func()     // what other goroutines do
 	working   sync.WaitGroup
+	failed    atomic.Pointer[string] // the panic of one of them, with its stack
 }
 
 // A component of a JPEG is luminance, blue chrominance or red chrominance.
@@ -175,10 +177,7 @@ func (e *Encoder) addWorkers(n int) {
 	e.buffer = e.newRowBuffer()
 	for range n - 1 {
 		buffer := e.newRowBuffer()
-		e.work = append(e.work, func() {
-			e.encodeStrips(buffer)
-			e.working.Done()
-		})
+		e.work = append(e.work, func() { e.encodeBeside(buffer) })
 	}
 }
 
@@ -232,13 +231,7 @@ func (e *Encoder) Append(dst []byte, planes ...[]byte) ([]byte, error) {
 		}
 	}
 	e.strips[0].out = append(dst, e.header...)
-	e.nextStrip.Store(0)
-	e.working.Add(len(e.work))
-	for _, work := range e.work {
-		go work()
-	}
-	e.encodeStrips(e.buffer)
-	e.working.Wait()
+	e.encode()
 	dst = e.strips[0].out
 	e.strips[0].out = nil
 	for i := range e.strips[1:] {
@@ -246,6 +239,39 @@ func (e *Encoder) Append(dst []byte, planes ...[]byte) ([]byte, error) {
 		dst = append(dst, e.strips[i+1].out...)
 	}
 	return append(dst, 0xff, markerEOI), nil
+}
+
+// encode encodes all strips. It panics if another goroutine has, but not before all are done: the
+// memory of the picture may be gone then.
+func (e *Encoder) encode() {
+	e.nextStrip.Store(0)
+	e.failed.Store(nil)
+	e.working.Add(len(e.work))
+	for _, work := range e.work {
+		go work()
+	}
+	e.encodeOwn()
+	if failed := e.failed.Load(); failed != nil {
+		panic(*failed)
+	}
+}
+
+// encodeOwn encodes strips in the caller's goroutine, and waits for the others.
+func (e *Encoder) encodeOwn() {
+	defer e.working.Wait()
+	e.encodeStrips(e.buffer)
+}
+
+// encodeBeside encodes strips in another goroutine, where a panic would end the program.
+func (e *Encoder) encodeBeside(b *rowBuffer) {
+	defer e.working.Done()
+	defer func() {
+		if value := recover(); value != nil {
+			failed := fmt.Sprintf("%v\n%s", value, debug.Stack())
+			e.failed.Store(&failed)
+		}
+	}()
+	e.encodeStrips(b)
 }
 
 // encodeStrips encodes strips that nobody else encodes, until there are no more.
