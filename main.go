@@ -94,6 +94,12 @@
 // after 10 s, or when the pictures that they hold back take more than 16 MB, or an eighth of
 // the board's memory if that is less.
 //
+// Without a password, porthole answers only to names that nobody else can have: IP addresses,
+// localhost, names without a dot, or that end in .local, .lan, .home, .home.arpa or .internal, and
+// the machine's own name with any domain. Other names get 421, or else any page that somebody in
+// this network opens could have its name lead here, and watch. -allow-host allows one more. A
+// proxy on the same machine may have any name.
+//
 // Connections are limited too, by -max-clients and by how many files the process may open. When
 // all are in use, a new one takes the place of the oldest that has no request.
 //
@@ -132,6 +138,9 @@
 //		(default 10s)
 //	-max-clients number
 //		viewers at a time (default 100)
+//	-allow-host name
+//		answer to this name, too, like cam.example.com; may be given several
+//		times
 //	-version
 //		print the version and exit
 //
@@ -242,6 +251,7 @@ func version() string {
 // options are the flags.
 type options struct {
 	settings
+	accessOptions
 	listen     string
 	idle       time.Duration
 	maxClients int
@@ -265,6 +275,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
+	flags.Func("allow-host", "answer to this `name`, too, like cam.example.com; may be given several times", o.parseAllowHost)
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
@@ -340,6 +351,9 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		return err
 	}
 	logger.Printf("watch at %s", strings.Join(addresses(listener.Addr()), " "))
+	name, _ := os.Hostname() // "" if it has none
+	a := newAccess(o.accessOptions, name)
+	a.logOpen(listener.Addr(), logger)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -356,7 +370,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	background.Go(func() { defer release(); sv.run(ctx) }) // a panic must not spoil the terminal
 	background.Go(func() { defer release(); s.repeat(ctx) })
 
-	web := newWebServer(ctx, newHandler(s, sv), h.sockets, logger)
+	web := newWebServer(ctx, a.guard(newHandler(s, sv)), h.sockets, logger)
 	background.Go(func() {
 		<-ctx.Done()
 		s.close(closeGrace)

@@ -174,6 +174,7 @@ func TestParseArgs(t *testing.T) {
 		{"-idle 0", func(o *options) { o.idle = 0 }},
 		{"-idle 1m30s", func(o *options) { o.idle = 90 * time.Second }},
 		{"-max-clients 1", func(o *options) { o.maxClients = 1 }},
+		{"-allow-host a.example.com -allow-host B.example.com.", func(o *options) { o.allowHosts = []string{"a.example.com", "b.example.com"} }},
 		{"-version", func(o *options) { o.version = true }},
 		{"--fps=2 --size=16x16", func(o *options) { o.fps, o.width, o.height = 2, 16, 16 }},
 	}
@@ -232,6 +233,8 @@ func TestWrongArgs(t *testing.T) {
 		{"-idle -1s", "-idle -1s: must not be negative"},
 		{"-idle 10", `invalid value "10" for flag -idle: parse error`},
 		{"-max-clients 0", "-max-clients 0: must be at least 1"},
+		{"-allow-host http://cam/", `invalid value "http://cam/" for flag -allow-host: must be a name like cam.example.com, without a port`},
+		{"-allow-host cam:80", `invalid value "cam:80" for flag -allow-host: must be a name like cam.example.com, without a port`},
 		{"-size 640", `invalid value "640" for flag -size: must be a width and a height in pixels, like 640x480`},
 		{"-size 640x480x3", `invalid value "640x480x3" for flag -size: must be a width and a height in pixels, like 640x480`},
 		{"-size 15x480", `invalid value "15x480" for flag -size: must be a width and a height in pixels, like 640x480`},
