@@ -40,6 +40,7 @@ var pageTests = []struct {
 	{"settings", testSettingsPanel},
 	{"settings of the camera", testRate},
 	{"phone", testPhone},
+	{"policy", testPolicy},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
 }
@@ -173,6 +174,33 @@ func testPhone(t *testing.T, b *browser) {
 			t.Errorf("%dx%d: under the buttons are %q", size[0], size[1], under)
 		}
 	}
+}
+
+// testPolicy has the page try what no script that gets into it should be able to.
+func testPolicy(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	other := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture", "shown")
+	var did []string
+	b.eval(t, &did, `
+		const [other] = arguments, did = []
+		const script = document.createElement('script')
+		script.textContent = 'window.ran = true'
+		document.body.append(script)
+		if (window.ran) did.push('an inline script ran')
+		const load = src => new Promise(done => {
+			const image = Object.assign(new Image(), { src, onload: () => done(true), onerror: () => done(false) })
+		})
+		return Promise.all([
+			fetch(other + '/healthz', { mode: 'no-cors' }).then(() => did.push('it asked another server'), () => {}),
+			load(other + '/snapshot').then(loaded => { if (loaded) did.push('it showed a picture of another server') }),
+			load('snapshot').then(loaded => { if (!loaded) did.push('it did not show ours') }),
+		]).then(() => did)`, other.url)
+	if len(did) > 0 {
+		t.Errorf("got %q, want none of these", did)
+	}
+	b.complaints(t) // of what was refused
 }
 
 // testClockSet sets the page's clock, which is the same to it as if the board's was set.
