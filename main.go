@@ -275,12 +275,15 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
+	flags.Func("auth", "ask for this `user:password`; $PORTHOLE_AUTH is not seen by others on this machine", setPair(&o.auth))
+	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing", setPair(&o.authView))
 	flags.Func("allow-host", "answer to this `name`, too, like cam.example.com; may be given several times", o.parseAllowHost)
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
 	}
+	o.takeAuth()
 	if err == nil {
 		err = o.check(drivers)
 	}
@@ -305,7 +308,7 @@ func (o *options) check(drivers []driver) error {
 	case o.maxClients < 1:
 		return fmt.Errorf("-max-clients %d: must be at least 1", o.maxClients)
 	}
-	return nil
+	return o.accessOptions.check()
 }
 
 // isCamera reports whether -camera can be what it is.
@@ -352,7 +355,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	}
 	logger.Printf("watch at %s", strings.Join(addresses(listener.Addr()), " "))
 	name, _ := os.Hostname() // "" if it has none
-	a := newAccess(o.accessOptions, name)
+	a := newAccess(o.accessOptions, name, logger)
 	a.logOpen(listener.Addr(), logger)
 
 	ctx, cancel := context.WithCancel(ctx)

@@ -233,6 +233,11 @@ func TestWrongArgs(t *testing.T) {
 		{"-idle -1s", "-idle -1s: must not be negative"},
 		{"-idle 10", `invalid value "10" for flag -idle: parse error`},
 		{"-max-clients 0", "-max-clients 0: must be at least 1"},
+		{"-auth secret", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth :secret", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth=", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth-view guest:look", "-auth-view: needs -auth too, for those who may change settings"},
+		{"-auth a:b -auth-view guest", "-auth-view: must be a user and a password, like guest:secret"},
 		{"-allow-host http://cam/", `invalid value "http://cam/" for flag -allow-host: must be a name like cam.example.com, without a port`},
 		{"-allow-host cam:80", `invalid value "cam:80" for flag -allow-host: must be a name like cam.example.com, without a port`},
 		{"-size 640", `invalid value "640" for flag -size: must be a width and a height in pixels, like 640x480`},
@@ -245,6 +250,7 @@ func TestWrongArgs(t *testing.T) {
 		{"-fps 500 video0", `unexpected argument "video0": all settings are flags, see porthole -h`},
 	}
 	t.Setenv("CAMERA", "")
+	t.Setenv(authVariable, "")
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ var pageTests = []struct {
 	{"settings of the camera", testRate},
 	{"phone", testPhone},
 	{"policy", testPolicy},
+	{"password", testPassword},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
 }
@@ -70,6 +72,9 @@ func TestBrowser(t *testing.T) {
 			b.open(t, p.url+"/")
 			checkSight(t, b, "")
 			awaitViewers(t, p, 1)
+			p = begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-auth", "anna:secret")
+			b.open(t, strings.Replace(p.url, "//", "//anna:secret@", 1)+"/")
+			checkSight(t, b, "")
 		})
 	}
 }
