@@ -19,6 +19,7 @@ const authVariable = "PORTHOLE_AUTH"
 type accessOptions struct {
 	auth, authView *string // nil without
 	allowHosts     []string
+	allowOrigins   origins
 }
 
 // setPair returns what takes over a flag that is a user and a password. The flag package would put a
@@ -73,6 +74,7 @@ const (
 // access is in front of all routes. It decides who may use them.
 type access struct {
 	hosts   hostNames
+	origins origins
 	auth    map[[sha256.Size]byte]role // of a user and a password; empty: everybody is an owner
 	guesses *guesses
 }
@@ -80,6 +82,7 @@ type access struct {
 func newAccess(o accessOptions, ownName string, logger *log.Logger) *access {
 	a := &access{
 		hosts:   newHostNames(ownName, o.allowHosts),
+		origins: o.allowOrigins,
 		auth:    make(map[[sha256.Size]byte]role),
 		guesses: newGuesses(logger),
 	}
@@ -96,7 +99,7 @@ func newAccess(o accessOptions, ownName string, logger *log.Logger) *access {
 func (a *access) guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setSafetyHeader(w.Header())
-		if a.admit(w, r) {
+		if !a.origins.answer(w, r) && a.admit(w, r) {
 			h.ServeHTTP(w, r)
 		}
 	})

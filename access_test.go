@@ -52,7 +52,7 @@ func askWith(t *testing.T, method, url, pair string) *http.Response {
 // Who has no password gets nothing, who may watch changes nothing.
 func TestAuth(t *testing.T) {
 	const owner, viewer = "anna:se:cret ä", "guest:look"
-	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-auth", owner, "-auth-view", viewer)
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100", "-auth", owner, "-auth-view", viewer)
 	paths := strings.Fields("/ /stream /stream?raw=1 /stream.mjpg /video_feed /?action=stream /snapshot /?action=snapshot " +
 		"/state /events /frames.csv /settings /nonsense /healthz/ //healthz")
 	for _, pair := range []string{"", owner, viewer} {

@@ -277,6 +277,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
 	flags.Func("auth", "ask for this `user:password`; $PORTHOLE_AUTH is not seen by others on this machine", setPair(&o.auth))
 	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing", setPair(&o.authView))
+	flags.Func("allow-origin", "let pages from this `origin`, like http://mainsail.local, read everything; * for all; may be given several times", o.parseAllowOrigin)
 	flags.Func("allow-host", "answer to this `name`, too, like cam.example.com; may be given several times", o.parseAllowHost)
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = flags.Parse(args)

@@ -238,6 +238,8 @@ func TestWrongArgs(t *testing.T) {
 		{"-auth=", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
 		{"-auth-view guest:look", "-auth-view: needs -auth too, for those who may change settings"},
 		{"-auth a:b -auth-view guest", "-auth-view: must be a user and a password, like guest:secret"},
+		{"-allow-origin mainsail.local", `invalid value "mainsail.local" for flag -allow-origin: must be * or where a page is from, like http://mainsail.local or http://10.0.0.2:8080`},
+		{"-allow-origin http://mainsail.local/webcam", `invalid value "http://mainsail.local/webcam" for flag -allow-origin: must be * or where a page is from, like http://mainsail.local or http://10.0.0.2:8080`},
 		{"-allow-host http://cam/", `invalid value "http://cam/" for flag -allow-host: must be a name like cam.example.com, without a port`},
 		{"-allow-host cam:80", `invalid value "cam:80" for flag -allow-host: must be a name like cam.example.com, without a port`},
 		{"-size 640", `invalid value "640" for flag -size: must be a width and a height in pixels, like 640x480`},
