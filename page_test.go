@@ -43,6 +43,7 @@ var pageTests = []struct {
 	{"phone", testPhone},
 	{"policy", testPolicy},
 	{"password", testPassword},
+	{"other pages", testOtherPages},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
 }
