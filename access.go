@@ -20,6 +20,8 @@ type accessOptions struct {
 	auth, authView *string // nil without
 	allowHosts     []string
 	allowOrigins   origins
+	tlsCert        string // file names; "" without TLS
+	tlsKey         string
 }
 
 // setPair returns what takes over a flag that is a user and a password. The flag package would put a
@@ -49,6 +51,8 @@ func (o *accessOptions) check() error {
 		return errors.New("-auth-view: must be a user and a password, like guest:secret")
 	case o.authView != nil && o.auth == nil:
 		return errors.New("-auth-view: needs -auth too, for those who may change settings")
+	case (o.tlsCert == "") != (o.tlsKey == ""):
+		return errors.New("-tls-cert and -tls-key: there must be both, or none")
 	}
 	return nil
 }

@@ -76,21 +76,21 @@ func removeStaleSocket(path string) {
 }
 
 // addresses lists the URLs at which a listener can be reached: one on all
-// interfaces at each address of this machine.
-func addresses(a net.Addr) []string {
+// interfaces at each address of this machine. scheme is http or https.
+func addresses(scheme string, a net.Addr) []string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return []string{a.Network() + ":" + a.String()}
 	}
 	if !tcp.IP.IsUnspecified() {
-		return []string{"http://" + tcp.String() + "/"}
+		return []string{scheme + "://" + tcp.String() + "/"}
 	}
 	port := strconv.Itoa(tcp.Port)
-	urls := []string{"http://localhost:" + port + "/"}
+	urls := []string{scheme + "://localhost:" + port + "/"}
 	interfaces, _ := net.InterfaceAddrs()
 	for _, i := range interfaces {
 		if n, ok := i.(*net.IPNet); ok && reachable(n.IP) {
-			urls = append(urls, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
+			urls = append(urls, scheme+"://"+net.JoinHostPort(n.IP.String(), port)+"/")
 		}
 	}
 	return urls

@@ -279,6 +279,8 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing", setPair(&o.authView))
 	flags.Func("allow-origin", "let pages from this `origin`, like http://mainsail.local, read everything; * for all; may be given several times", o.parseAllowOrigin)
 	flags.Func("allow-host", "answer to this `name`, too, like cam.example.com; may be given several times", o.parseAllowHost)
+	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` with the certificate for HTTPS, and those between it and the authority's, as PEM; loaded again on SIGHUP")
+	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` with the key of -tls-cert, as PEM")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
@@ -350,11 +352,19 @@ func (o *options) parseSet(text string) error {
 
 // serve listens and serves until ctx ends.
 func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
+	cert, err := loadCertificate(o.tlsCert, o.tlsKey)
+	if err != nil {
+		return err
+	}
 	listener, err := awaitListener(ctx, h.listen, o.listen, logger)
 	if err != nil || listener == nil {
 		return err
 	}
-	logger.Printf("watch at %s", strings.Join(addresses(listener.Addr()), " "))
+	scheme := "http"
+	if cert != nil {
+		scheme = "https"
+	}
+	logger.Printf("watch at %s", strings.Join(addresses(scheme, listener.Addr()), " "))
 	name, _ := os.Hostname() // "" if it has none
 	a := newAccess(o.accessOptions, name, logger)
 	a.logOpen(listener.Addr(), logger)
@@ -382,7 +392,11 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		defer cancel()
 		web.Shutdown(short)
 	})
-	err = newLimitListener(listener, s, h.maxFiles, logger).serve(web)
+	limited := newLimitListener(listener, s, h.maxFiles, logger)
+	if cert != nil {
+		background.Go(func() { cert.reload(ctx, logger) })
+	}
+	err = limited.serve(web, cert)
 	cancel()
 	background.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
