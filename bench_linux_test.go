@@ -79,7 +79,7 @@ func startFloor(t testing.TB, clients int) []int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.Write(streamHead(false))
+		conn.Write(streamHead(false, nil))
 		file, err := conn.(*net.TCPConn).File()
 		if err != nil {
 			t.Fatal(err)

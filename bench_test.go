@@ -90,7 +90,7 @@ func serveStreamOn(t testing.TB, maxViewers int, sockets socketCalls) (s *stream
 	}
 	logger := log.New(io.Discard, "", 0)
 	web := newWebServer(context.Background(), newHandler(s, &supervisor{stream: s}), sockets, logger)
-	go newLimitListener(l, s, thisHost.maxFiles, logger).serve(web)
+	go newLimitListener(l, s, thisHost.maxFiles, logger).serve(web, nil)
 	t.Cleanup(func() {
 		s.close(time.Second)
 		web.Close()

@@ -33,6 +33,9 @@ type browser struct {
 	// send sends a command with its parameters and returns the answer's value.
 	send func(c command, params any) (json.RawMessage, error)
 
+	// script returns what to execute so that a function of the page's own scripts runs.
+	script func(function string) string
+
 	// complaints returns what is on the console for a person to worry about,
 	// since it was asked last.
 	complaints func(t *testing.T) []string
@@ -110,6 +113,7 @@ func startChromium(t *testing.T, scripts bool) *browser {
 	base += "/" + session.SessionID
 	t.Cleanup(func() { overHTTP("DELETE", base, nil) }) // Chromium ends
 
+	b.script = func(function string) string { return "return " + function + ".apply(null, arguments)" }
 	b.send = func(c command, params any) (json.RawMessage, error) { return overHTTP(c.method, base+c.path, params) }
 	b.complaints = func(t *testing.T) (all []string) {
 		answer, err := overHTTP("POST", base+"/se/log", map[string]string{"type": "browser"})
@@ -194,6 +198,7 @@ func startFirefox(t *testing.T, scripts bool) *browser {
 		}
 	}()
 	startProcess(t, cmd)
+	b.script = asDebugger
 	b.complaints = func(*testing.T) []string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -226,6 +231,17 @@ func startFirefox(t *testing.T, scripts bool) *browser {
 		w.Close()
 	})
 	return b
+}
+
+// asDebugger returns a script with which Firefox runs a function as its debugger does. Scripts of
+// Marionette do not have the page's variables.
+func asDebugger(function string) string {
+	quoted, _ := json.Marshal(function) // never fails
+	return `
+		const { addDebuggerToGlobal } = ChromeUtils.importESModule('resource://gre/modules/jsdebugger.sys.mjs', { global: 'contextual' })
+		addDebuggerToGlobal(globalThis)
+		const page = new Debugger().addDebuggee(window)
+		return page.executeInGlobal(` + string(quoted) + `).return.unsafeDereference().apply(null, arguments)`
 }
 
 // marionette is a connection to Firefox. Messages are JSON after their length
@@ -322,13 +338,8 @@ func (b *browser) eval(t *testing.T, result any, script string, args ...any) {
 	if args == nil {
 		args = []any{}
 	}
-	function, err := json.Marshal("(function() {" + script + "})")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Marionette runs scripts in a sandbox, which does not have the page's variables.
-	script = "return (window.wrappedJSObject || window).eval(" + string(function) + ").apply(null, arguments)"
-	b.do(t, execute, map[string]any{"script": script, "args": args}, result)
+	// The page's policy forbids eval, which debuggers do without.
+	b.do(t, execute, map[string]any{"script": b.script("(function() {" + script + "})"), "args": args, "sandbox": "system"}, result)
 }
 
 // await waits until an expression is true in the page.

@@ -341,11 +341,12 @@ func TestBoardEncoderAllocs(t *testing.T) {
 // Pictures of the board's encoder are turned by an Exif orientation, which takes the place of what
 // the encoder writes there: a thumbnail ends as a JPEG does. Those of ours are turned themselves.
 func TestBoardEncoderTurned(t *testing.T) {
-	e := v4l2test.NewEncoder(func(p v4l2test.RawPicture) []byte {
+	withThumbnail := func(p v4l2test.RawPicture) []byte {
 		thumbnail := append([]byte("Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x00"), encodeRaw(p)...)
 		return mjpegtest.InsertAfterSOI(encodeRaw(p), mjpegtest.Segment(0xe1, thumbnail))
-	})
+	}
 	for _, turned := range []turn{{}, {rotate: 90}} {
+		e := v4l2test.NewEncoder(withThumbnail)
 		b := withEncoder(rawCamera("YUYV", colours(64, 48)), e)
 		want := smallSize
 		want.turn = turned
@@ -376,7 +377,6 @@ func TestBoardEncoderTurned(t *testing.T) {
 		if width, height := turned.size(64, 48); cam.Info().Width != width || cam.Info().Height != height {
 			t.Errorf("%v: it is %v", turned, cam.Info())
 		}
-		e.SetAnswer(nil)
 		cam.Close()
 	}
 }

@@ -21,6 +21,9 @@ type socketCalls struct {
 	// before is still unsent.
 	limitUnsent func(fd uintptr)
 
+	// isWritable reports whether the socket takes anything without waiting.
+	isWritable func(fd uintptr) bool
+
 	// isQueued reports whether data that the socket has sent waits for the link of this
 	// board, and not for one farther on.
 	isQueued func(fd uintptr) bool
@@ -40,7 +43,8 @@ type socketCalls struct {
 type client struct {
 	stream      *stream
 	conn        net.Conn
-	raw         syscall.RawConn // of conn, if sockets.send can use it
+	tls         *tlsSender      // nil without TLS
+	raw         syscall.RawConn // of conn, or of what is below TLS, if sockets.send can use it
 	fd          uintptr         // raw's, while sendAll runs
 	broadcaster *broadcaster    // if there is raw
 	woken       chan struct{}   // by the broadcaster, or for its turn on the link
@@ -92,13 +96,14 @@ func (s *stream) addClient(conn net.Conn, head []byte, spacing time.Duration) {
 	c := &client{
 		stream:  s,
 		conn:    conn,
+		tls:     newTLSSender(conn, s.sockets),
 		spacing: uint32(spacing.Microseconds()),
 		since:   time.Now(),
 		next:    s.clock.Load(),
 		statsAt: s.clock.Load(),
 	}
 	c.rate.since = c.statsAt
-	if sc, ok := conn.(syscall.Conn); ok && s.sockets.send != nil {
+	if sc, ok := socketBelow(conn).(syscall.Conn); ok && s.sockets.send != nil {
 		if raw, err := sc.SyscallConn(); err == nil {
 			raw.Control(s.sockets.limitUnsent)
 			c.raw, c.woken = raw, make(chan struct{}, 1)
@@ -136,6 +141,9 @@ func (c *client) run(head []byte) {
 		return
 	}
 	if c.raw != nil {
+		if c.tls != nil {
+			c.tls.socket.keep(true)
+		}
 		c.retryWrite(func() error { return c.raw.Write(c.sendAll) })
 		return
 	}
@@ -148,6 +156,9 @@ func (c *client) run(head []byte) {
 
 func (c *client) leave() {
 	c.state.Store(stateGone)
+	if c.tls != nil && c.raw != nil {
+		c.raw.Control(c.tls.end)
+	}
 	c.conn.Close()
 	if c.held != nil {
 		c.releaseHeld()
@@ -166,10 +177,10 @@ func (c *client) leave() {
 }
 
 // sendHead sends the head, and in the same packets the newest frame if there is
-// one already.
+// one already. Over TLS it is the head alone.
 func (c *client) sendHead(head []byte) error {
 	first := net.Buffers{head}
-	if c.takeNewest() {
+	if c.tls == nil && c.takeNewest() {
 		first = append(first, c.unsent)
 		c.holdsBack.Store(c.held.number)
 	}
@@ -269,7 +280,7 @@ func (c *client) send() error {
 			return c.sendHeartbeat()
 		}
 	}
-	n, err := c.stream.sockets.send(c.fd, c.unsent)
+	n, err := c.write(c.unsent)
 	c.bytes += uint32(n)
 	switch {
 	case err != nil:
@@ -302,6 +313,14 @@ func (c *client) sendOrReturn() (returned bool) {
 	}
 	c.woken <- struct{}{}
 	return true
+}
+
+// write writes as much of b as the socket takes without waiting; syscall.EAGAIN if that is nothing.
+func (c *client) write(b []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.send(c.fd, b)
+	}
+	return c.stream.sockets.send(c.fd, b)
 }
 
 // updateEachSecond does what is needed once a second and not for each frame.

@@ -56,7 +56,7 @@ func TestStuckClient(t *testing.T) {
 		conn, far := net.Pipe() // takes a byte only when one is read
 		defer far.Close()
 		enter(t, s)
-		s.addClient(conn, streamHead(false), 0)
+		s.addClient(conn, streamHead(false, nil), 0)
 		for range 85 {
 			time.Sleep(100 * time.Millisecond)
 			publishJPEG(s, testJPEG(frameSize+1024, 1))

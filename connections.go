@@ -91,9 +91,12 @@ func newLimitListener(l net.Listener, s *stream, maxFiles int, logger *log.Logge
 	}
 }
 
-// serve has web serve the connections.
-func (l *limitListener) serve(web *http.Server) error {
+// serve has web serve the connections, over TLS if there is a certificate.
+func (l *limitListener) serve(web *http.Server, cert *certificate) error {
 	web.ConnState = l.setState
+	if cert != nil {
+		return web.Serve(newTLSListener(l, cert))
+	}
 	return web.Serve(l)
 }
 

@@ -28,7 +28,7 @@ func testLimit(t *testing.T, test func(*limitTest)) {
 		lt := &limitTest{T: t, stream: startStream(t), accept: make(chan any, 6)}
 		logger := log.New(&lt.log, "", 0)
 		web := newWebServer(t.Context(), newHandler(lt.stream, &supervisor{stream: lt.stream}), socketCalls{}, logger)
-		go newLimitListener(lt, lt.stream, 12, logger).serve(web)
+		go newLimitListener(lt, lt.stream, 12, logger).serve(web, nil)
 		test(lt)
 		web.Close()
 	})

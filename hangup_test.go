@@ -242,7 +242,7 @@ func TestSlowClient(t *testing.T) {
 					}
 					conn, far := net.Pipe()
 					enter(t, s)
-					s.addClient(conn, streamHead(false), 0)
+					s.addClient(conn, streamHead(false, nil), 0)
 					ended := make(chan int)
 					go func() {
 						n, _ := slowly(far, tt.rate)

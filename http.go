@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -54,8 +55,7 @@ func newHandler(s *stream, k *supervisor) http.Handler {
 	return limitBody(s.panics.handler(http.AllowQuerySemicolons(mux)))
 }
 
-// allow answers what methods there are. It does not let other pages use them: a browser that
-// asks for that finds no permission in the answer.
+// allow answers what methods there are. It does not let other pages use them: see origins.
 func allow(methods string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", methods)
@@ -79,6 +79,7 @@ func (v *server) root(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("Content-Security-Policy", pagePolicy)
 		sendBody(w, page)
 	}
 }
@@ -92,6 +93,8 @@ func (v *server) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	raw := r.URL.Query().Get("raw") == "1"
+	// With it, browsers may keep an <img> of another page from what is no image by its type.
+	w.Header().Del("X-Content-Type-Options")
 	if r.Method == http.MethodHead {
 		for _, field := range streamHeader(raw) {
 			w.Header().Set(field[0], field[1])
@@ -107,7 +110,7 @@ func (v *server) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the stream needs HTTP/1: "+err.Error(), http.StatusHTTPVersionNotSupported)
 		return
 	}
-	v.stream.addClient(conn, streamHead(raw), spacing)
+	v.stream.addClient(conn, streamHead(raw, w.Header()), spacing)
 }
 
 // streamHeader is the header of the response that is the stream. Safari's fetch
@@ -125,14 +128,17 @@ func streamHeader(raw bool) [][2]string {
 	}
 }
 
-// streamHead returns the bytes before the first part: the response's header and a boundary.
-// The body has no length and no chunks. It ends with the connection.
-func streamHead(raw bool) []byte {
-	head := "HTTP/1.1 200 OK\r\n"
+// streamHead returns the bytes before the first part: the response's header, with more fields, and
+// a boundary. The body has no length and no chunks. It ends with the connection.
+func streamHead(raw bool, more http.Header) []byte {
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 200 OK\r\n")
 	for _, field := range streamHeader(raw) {
-		head += field[0] + ": " + field[1] + "\r\n"
+		head.WriteString(field[0] + ": " + field[1] + "\r\n")
 	}
-	return []byte(head + boundary)
+	more.Write(&head)
+	head.WriteString(boundary)
+	return head.Bytes()
 }
 
 // parseSpacing returns the least time between frames for ?fps=; 0 without it.

@@ -205,6 +205,8 @@ func TestPage(t *testing.T) {
 		"Content-Type":   "text/html; charset=utf-8",
 		"Content-Length": strconv.Itoa(len(page)),
 		"Cache-Control":  "no-cache",
+
+		"Content-Security-Policy": pagePolicy,
 	} {
 		if got := response.Header.Get(key); got != want {
 			t.Errorf("got %s: %s, want %s", key, got, want)

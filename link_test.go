@@ -220,7 +220,7 @@ func (n *fakeNetwork) connect(address string, takes time.Duration) *fakeConn {
 	n.conns = append(n.conns, c)
 	n.mu.Unlock()
 	n.stream.addViewer()
-	n.stream.addClient(c, streamHead(false), 0)
+	n.stream.addClient(c, streamHead(false, nil), 0)
 	return c
 }
 

@@ -36,7 +36,7 @@ func awaitListener(ctx context.Context, listen listenFunc, address string, logge
 
 // awaitListeners opens a listening socket for each address, unless the service manager has opened
 // some for us, and returns them as one. It is nil if ctx ends before.
-func awaitListeners(ctx context.Context, h host, addresses []string, logger *log.Logger) (net.Listener, error) {
+func awaitListeners(ctx context.Context, h host, addresses []string, scheme string, logger *log.Logger) (net.Listener, error) {
 	all, err := h.inherited()
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func awaitListeners(ctx context.Context, h host, addresses []string, logger *log
 		all = append(all, l)
 	}
 	for _, l := range all {
-		logger.Printf("watch at %s", strings.Join(urls(l.Addr()), " "))
+		logger.Printf("watch at %s", strings.Join(urls(scheme, l.Addr()), " "))
 	}
 	if len(all) == 1 {
 		return all[0], nil
@@ -173,21 +173,21 @@ func removeStaleSocket(path string) {
 }
 
 // urls lists the URLs at which a listener can be reached: one on all
-// interfaces at each address of this machine.
-func urls(a net.Addr) []string {
+// interfaces at each address of this machine. scheme is http or https.
+func urls(scheme string, a net.Addr) []string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return []string{a.Network() + ":" + a.String()}
 	}
 	if !tcp.IP.IsUnspecified() {
-		return []string{"http://" + tcp.String() + "/"}
+		return []string{scheme + "://" + tcp.String() + "/"}
 	}
 	port := strconv.Itoa(tcp.Port)
-	all := []string{"http://localhost:" + port + "/"}
+	all := []string{scheme + "://localhost:" + port + "/"}
 	interfaces, _ := net.InterfaceAddrs()
 	for _, i := range interfaces {
 		if n, ok := i.(*net.IPNet); ok && reachable(n.IP) {
-			all = append(all, "http://"+net.JoinHostPort(n.IP.String(), port)+"/")
+			all = append(all, scheme+"://"+net.JoinHostPort(n.IP.String(), port)+"/")
 		}
 	}
 	return all

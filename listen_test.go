@@ -129,7 +129,7 @@ func TestAddresses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := urls(tt.listen)
+			got := urls("http", tt.listen)
 			first, more := strings.CutSuffix(tt.want, "...")
 			if len(got) == 0 || got[0] != first || len(got) > 1 && !more {
 				t.Fatalf("got %q, want %s", got, tt.want)

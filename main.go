@@ -101,6 +101,12 @@
 // after 10 s, or when the pictures that they hold back take more than 16 MB, or an eighth of
 // the board's memory if that is less.
 //
+// Without a password, porthole answers only to names that nobody else can have: IP addresses,
+// localhost, names without a dot, or that end in .local, .lan, .home, .home.arpa or .internal, and
+// the machine's own name with any domain. Other names get 421, or else any page that somebody in
+// this network opens could have its name lead here, and watch. -allow-host allows one more. A
+// proxy on the same machine may have any name.
+//
 // Connections are limited too, by -max-clients and by how many files the process may open. When
 // all are in use, a new one takes the place of the oldest that has no request.
 //
@@ -149,6 +155,9 @@
 //		(default 10s)
 //	-max-clients number
 //		viewers at a time (default 100)
+//	-allow-host name
+//		answer to this name, too, like cam.example.com; may be given several
+//		times
 //	-version
 //		print the version and exit
 //
@@ -268,6 +277,7 @@ func version() string {
 // options are the flags.
 type options struct {
 	settings
+	accessOptions
 	listen     []string
 	idle       time.Duration
 	maxClients int
@@ -293,6 +303,12 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
+	flags.Func("auth", "ask for this `user:password`; $PORTHOLE_AUTH is not seen by others on this machine", setPair(&o.auth))
+	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing", setPair(&o.authView))
+	flags.Func("allow-origin", "let pages from this `origin`, like http://mainsail.local, read everything; * for all; may be given several times", o.parseAllowOrigin)
+	flags.Func("allow-host", "answer to this `name`, too, like cam.example.com; may be given several times", o.parseAllowHost)
+	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` with the certificate for HTTPS, and those between it and the authority's, as PEM; loaded again on SIGHUP")
+	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` with the key of -tls-cert, as PEM")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = flags.Parse(args)
 	if len(o.listen) == 0 {
@@ -301,6 +317,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
 	}
+	o.takeAuth()
 	if err == nil {
 		err = o.check(drivers)
 	}
@@ -325,7 +342,7 @@ func (o *options) check(drivers []driver) error {
 	case o.maxClients < 1:
 		return fmt.Errorf("-max-clients %d: must be at least 1", o.maxClients)
 	}
-	return nil
+	return o.accessOptions.check()
 }
 
 // isCamera reports whether -camera can be what it is.
@@ -371,10 +388,22 @@ func (o *options) parseSet(text string) error {
 
 // serve listens and serves until ctx ends.
 func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
-	listener, err := awaitListeners(ctx, h, o.listen, logger)
+	cert, err := loadCertificate(o.tlsCert, o.tlsKey)
+	if err != nil {
+		return err
+	}
+	scheme := "http"
+	if cert != nil {
+		scheme = "https"
+	}
+	listener, err := awaitListeners(ctx, h, o.listen, scheme, logger)
 	if err != nil || listener == nil {
 		return err
 	}
+	name, _ := os.Hostname() // "" if it has none
+	a := newAccess(o.accessOptions, name, logger)
+	a.logOpen(listener.Addr(), logger)
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newStream(o.maxClients, h.sockets)
@@ -394,7 +423,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		}
 	})
 
-	web := newWebServer(ctx, newHandler(s, sv), h.sockets, logger)
+	web := newWebServer(ctx, a.guard(newHandler(s, sv)), h.sockets, logger)
 	background.Go(func() {
 		<-ctx.Done()
 		s.close(closeGrace)
@@ -404,7 +433,10 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	})
 	limited := newLimitListener(listener, s, h.maxFiles, logger)
 	background.Go(func() { h.reportService(ctx, server{s, sv}, limited) })
-	err = limited.serve(web)
+	if cert != nil {
+		background.Go(func() { cert.reload(ctx, logger) })
+	}
+	err = limited.serve(web, cert)
 	cancel()
 	background.Wait()
 	if errors.Is(err, http.ErrServerClosed) {

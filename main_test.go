@@ -176,6 +176,7 @@ func TestParseArgs(t *testing.T) {
 		{"-idle 0", func(o *options) { o.idle = 0 }},
 		{"-idle 1m30s", func(o *options) { o.idle = 90 * time.Second }},
 		{"-max-clients 1", func(o *options) { o.maxClients = 1 }},
+		{"-allow-host a.example.com -allow-host B.example.com.", func(o *options) { o.allowHosts = []string{"a.example.com", "b.example.com"} }},
 		{"-version", func(o *options) { o.version = true }},
 		{"--fps=2 --size=16x16", func(o *options) { o.fps, o.width, o.height = 2, 16, 16 }},
 	}
@@ -236,6 +237,15 @@ func TestWrongArgs(t *testing.T) {
 		{"-idle -1s", "-idle -1s: must not be negative"},
 		{"-idle 10", `invalid value "10" for flag -idle: parse error`},
 		{"-max-clients 0", "-max-clients 0: must be at least 1"},
+		{"-auth secret", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth :secret", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth=", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth-view guest:look", "-auth-view: needs -auth too, for those who may change settings"},
+		{"-auth a:b -auth-view guest", "-auth-view: must be a user and a password, like guest:secret"},
+		{"-allow-origin mainsail.local", `invalid value "mainsail.local" for flag -allow-origin: must be * or where a page is from, like http://mainsail.local or http://10.0.0.2:8080`},
+		{"-allow-origin http://mainsail.local/webcam", `invalid value "http://mainsail.local/webcam" for flag -allow-origin: must be * or where a page is from, like http://mainsail.local or http://10.0.0.2:8080`},
+		{"-allow-host http://cam/", `invalid value "http://cam/" for flag -allow-host: must be a name like cam.example.com, without a port`},
+		{"-allow-host cam:80", `invalid value "cam:80" for flag -allow-host: must be a name like cam.example.com, without a port`},
 		{"-size 640", `invalid value "640" for flag -size: must be a width and a height in pixels, like 640x480`},
 		{"-size 640x480x3", `invalid value "640x480x3" for flag -size: must be a width and a height in pixels, like 640x480`},
 		{"-size 15x480", `invalid value "15x480" for flag -size: must be a width and a height in pixels, like 640x480`},
@@ -246,6 +256,7 @@ func TestWrongArgs(t *testing.T) {
 		{"-fps 500 video0", `unexpected argument "video0": all settings are flags, see porthole -h`},
 	}
 	t.Setenv("CAMERA", "")
+	t.Setenv(authVariable, "")
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

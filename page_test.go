@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,6 +43,9 @@ var pageTests = []pageTest{
 	{"settings", testSettingsPanel},
 	{"settings of the camera", testRate},
 	{"phone", testPhone},
+	{"policy", testPolicy},
+	{"password", testPassword},
+	{"other pages", testOtherPages},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
 }
@@ -71,6 +75,9 @@ func TestBrowser(t *testing.T) {
 			b.open(t, p.url+"/")
 			checkSight(t, b, "")
 			awaitViewers(t, p, 1)
+			p = begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-auth", "anna:secret")
+			b.open(t, strings.Replace(p.url, "//", "//anna:secret@", 1)+"/")
+			checkSight(t, b, "")
 		})
 	}
 }
@@ -175,6 +182,33 @@ func testPhone(t *testing.T, b *browser) {
 			t.Errorf("%dx%d: under the buttons are %q", size[0], size[1], under)
 		}
 	}
+}
+
+// testPolicy has the page try what no script that gets into it should be able to.
+func testPolicy(t *testing.T, b *browser) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	other := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
+	b.open(t, p.url+"/")
+	b.await(t, "there is a picture", "shown")
+	var did []string
+	b.eval(t, &did, `
+		const [other] = arguments, did = []
+		const script = document.createElement('script')
+		script.textContent = 'window.ran = true'
+		document.body.append(script)
+		if (window.ran) did.push('an inline script ran')
+		const load = src => new Promise(done => {
+			const image = Object.assign(new Image(), { src, onload: () => done(true), onerror: () => done(false) })
+		})
+		return Promise.all([
+			fetch(other + '/healthz', { mode: 'no-cors' }).then(() => did.push('it asked another server'), () => {}),
+			load(other + '/snapshot').then(loaded => { if (loaded) did.push('it showed a picture of another server') }),
+			load('snapshot').then(loaded => { if (!loaded) did.push('it did not show ours') }),
+		]).then(() => did)`, other.url)
+	if len(did) > 0 {
+		t.Errorf("got %q, want none of these", did)
+	}
+	b.complaints(t) // of what was refused
 }
 
 // testClockSet sets the page's clock, which is the same to it as if the board's was set.

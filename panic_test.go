@@ -225,7 +225,7 @@ func TestClientPanics(t *testing.T) {
 					near, far := net.Pipe()
 					faulty.Conn = near
 					enter(t, s)
-					s.addClient(faulty, streamHead(false), 0)
+					s.addClient(faulty, streamHead(false, nil), 0)
 					if faulty.read {
 						go io.WriteString(far, "something")
 					}

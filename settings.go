@@ -74,9 +74,9 @@ func (v *server) changeSettings(w http.ResponseWriter, r *http.Request) {
 //
 // JSON is not: no browser sends application/json to another server before that has
 // agreed, in answer to OPTIONS, to the header Content-Type (a preflight, section 4.8
-// of the Fetch standard). We never agree. A form, and fetch without CORS, can only
-// send the types of a form. So whoever adds Access-Control-Allow-Headers to the
-// answers of /settings has to check Origin here for JSON, too.
+// of the Fetch standard). We never agree, not even for -allow-origin. A form, and fetch without
+// CORS, can only send the types of a form. So whoever adds Content-Type to the
+// Access-Control-Allow-Headers in cors.go has to check Origin here for JSON, too.
 //
 // No Origin at all is a program, or a browser too old to send it for a form.
 func isCrossOrigin(r *http.Request) bool {

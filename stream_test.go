@@ -264,7 +264,7 @@ func newViewer(t *testing.T, s *stream, spacing time.Duration) *viewer {
 	t.Helper()
 	near, far := net.Pipe()
 	enter(t, s)
-	s.addClient(near, streamHead(false), spacing)
+	s.addClient(near, streamHead(false, nil), spacing)
 	v := startViewer(t, far)
 	synctest.Wait()
 	return v

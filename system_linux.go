@@ -23,6 +23,7 @@ func init() {
 	thisHost.sockets = socketCalls{
 		send:         sendWithoutWaiting,
 		limitUnsent:  limitUnsent,
+		isWritable:   isWritable,
 		isQueued:     isQueued,
 		limitSilence: limitSilence,
 		isHungUp:     isHungUp,
@@ -75,6 +76,13 @@ func sendWithoutWaiting(fd uintptr, b []byte) (int, error) {
 // Linux 3.12.
 func limitUnsent(fd uintptr) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
+}
+
+// isWritable asks with poll(2), for which the limit of limitUnsent applies, too.
+func isWritable(fd uintptr) bool {
+	all := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(all, 0)
+	return err == nil && n > 0
 }
 
 // limitSilence sets TCP_USER_TIMEOUT (tcp(7)): the kernel gives up a

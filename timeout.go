@@ -102,7 +102,7 @@ func (c *client) sendHeartbeat() error {
 		return nil
 	}
 	c.heartbeat = c.stream.clock.Load() + heartbeatSpacing
-	n, err := c.stream.sockets.send(c.fd, heartbeat)
+	n, err := c.write(heartbeat)
 	switch {
 	case err == syscall.EAGAIN:
 		return nil // it has yet to take an earlier frame
@@ -127,6 +127,10 @@ func (c *client) retryWrite(write func() error) error {
 func (c *client) resetTimeout() {
 	now := time.Now()
 	c.giveUpAt, c.seenBytes = now.Add(clientTimeout), c.bytes
+	if c.tls != nil && c.raw == nil {
+		c.setDeadline(c.giveUpAt) // TLS cannot go on after an interrupted write
+		return
+	}
 	c.setDeadline(now.Add(firstCheck))
 }
 
@@ -211,7 +215,7 @@ type connectionKey struct{}
 // acceptConn prepares a connection that was accepted, and puts it into the context of its
 // requests.
 func (s socketCalls) acceptConn(ctx context.Context, conn net.Conn) context.Context {
-	if tcp, ok := conn.(*net.TCPConn); ok && s.limitSilence != nil {
+	if tcp, ok := socketBelow(conn).(*net.TCPConn); ok && s.limitSilence != nil {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			raw.Control(s.limitSilence)
 		}
@@ -222,7 +226,7 @@ func (s socketCalls) acceptConn(ctx context.Context, conn net.Conn) context.Cont
 // hasHungUp reports whether it is known that the other end of conn, which sends nothing any
 // more, is closed. It is true if the system does not tell.
 func (s socketCalls) hasHungUp(conn net.Conn) bool {
-	sc, ok := conn.(syscall.Conn)
+	sc, ok := socketBelow(conn).(syscall.Conn)
 	if !ok || s.isHungUp == nil {
 		return true
 	}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Every answer tells browsers what not to do with it.
+func TestAccessHeader(t *testing.T) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated")
+	for _, path := range []string{"/", "/state", "/settings", "/snapshot", "/healthz", "/events", "/frames.csv", "/nonsense"} {
+		response := ask(t, "GET", p.url+path)
+		if got := response.Header.Get("X-Content-Type-Options"); got != "nosniff" {
+			t.Errorf("%s: got X-Content-Type-Options: %s, want nosniff", path, got)
+		}
+		if got := response.Header.Get("Referrer-Policy"); got != "same-origin" {
+			t.Errorf("%s: got Referrer-Policy: %s, want same-origin", path, got)
+		}
+	}
+}
+
+// askWith asks with a user and a password, if there is one.
+func askWith(t *testing.T, method, url, pair string) *http.Response {
+	t.Helper()
+	var body io.Reader
+	if method == "POST" {
+		body = strings.NewReader(`{"fps":2}`)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if user, password, ok := strings.Cut(pair, ":"); ok {
+		r.SetBasicAuth(user, password)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	return response
+}
+
+// Who has no password gets nothing, who may watch changes nothing.
+func TestAuth(t *testing.T) {
+	const owner, viewer = "anna:se:cret ä", "guest:look"
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100", "-auth", owner, "-auth-view", viewer)
+	paths := strings.Fields("/ /stream /stream?raw=1 /stream.mjpg /video_feed /?action=stream /snapshot /?action=snapshot " +
+		"/state /events /frames.csv /settings /nonsense /healthz/ //healthz")
+	for _, pair := range []string{"", owner, viewer} {
+		for _, path := range paths {
+			for _, method := range []string{"GET", "HEAD"} {
+				response := askWith(t, method, p.url+path, pair)
+				if got := response.StatusCode; (got == 401) != (pair == "") {
+					t.Errorf("%s %s as %q: got %s", method, path, pair, response.Status)
+				}
+				challenge := `Basic realm="porthole", charset="UTF-8"`
+				if got := response.Header.Get("WWW-Authenticate"); (got == challenge) != (pair == "") {
+					t.Errorf("%s %s as %q: got WWW-Authenticate: %s", method, path, pair, got)
+				}
+			}
+		}
+	}
+	tests := []struct {
+		request, pair string
+		want          int
+		message       string
+	}{
+		{"GET /state", "", 401, "a user and a password are needed here\n"},
+		{"GET /state", "anna:", 401, "the user or the password is wrong\n"},
+		{"GET /state", "anna:se", 401, "the user or the password is wrong\n"},
+		{"GET /state", "guest:se:cret ä", 401, "the user or the password is wrong\n"},
+		{"OPTIONS /settings", "", 401, "a user and a password are needed here\n"},
+		{"OPTIONS /settings", viewer, 204, ""},
+		{"POST /settings", "", 401, "a user and a password are needed here\n"},
+		{"POST /settings", viewer, 403, "this user may watch, and change nothing\n"},
+		{"POST /settings", owner, 200, ""},
+		{"GET /healthz", "", 200, ""},
+		{"HEAD /healthz", "", 200, ""},
+	}
+	eventually(t, "the camera was looked for", func() bool { return askWith(t, "GET", p.url+"/healthz", "").StatusCode == 200 })
+	for _, tt := range tests {
+		method, path, _ := strings.Cut(tt.request, " ")
+		response := askWith(t, method, p.url+path, tt.pair)
+		if got := text(t, response); response.StatusCode != tt.want || tt.message != "" && got != tt.message {
+			t.Errorf("%s as %q: got %d %q, want %d %q", tt.request, tt.pair, response.StatusCode, got, tt.want, tt.message)
+		}
+	}
+}
+
+// A name that others can have does them no good without the password.
+func TestAuthAnswersToAnyName(t *testing.T) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-auth", "anna:secret")
+	_, port, _ := strings.Cut(p.address, ":")
+	for line, want := range map[string]int{"X: x": 401, "Authorization: Basic YW5uYTpzZWNyZXQ=": 200, "Authorization: Basic YW5uYTpzZWNyZXQ": 401, "Authorization: Bearer x": 401} {
+		if got := askAs(t, p.address, "GET /state", "cam.example.com:"+port, line); got.StatusCode != want {
+			t.Errorf("%s: got %s, want %d", line, got.Status, want)
+		}
+	}
+}
+
+// Wrong passwords from one address become slow, and the right one does not.
+func TestAuthSlowsGuesses(t *testing.T) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-auth", "anna:secret")
+	for range freeGuesses {
+		askWith(t, "GET", p.url+"/state", "anna:wrong")
+	}
+	start := time.Now()
+	if got := askWith(t, "GET", p.url+"/state", "anna:wrong"); got.StatusCode != 401 || time.Since(start) < guessTime {
+		t.Errorf("got %s after %v, want 401 after %v", got.Status, time.Since(start), guessTime)
+	}
+	p.logged(t, "127.0.0.1: more than 5 wrong passwords")
+	if got := askWith(t, "GET", p.url+"/state", "anna:secret"); got.StatusCode != 200 {
+		t.Errorf("got %s with the right password", got.Status)
+	}
+}
+
+// The password is not in what wrong flags, help and the log say.
+func TestAuthIsNotTold(t *testing.T) {
+	t.Setenv(authVariable, "anna:secret")
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), thisHost, []string{"-h"}, &stdout, &stderr); status != 0 || strings.Contains(stdout.String(), "secret") {
+		t.Errorf("got status %d and %q", status, &stdout)
+	}
+	t.Setenv(authVariable, "anna-secret")
+	const want = "porthole: -auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2\n"
+	if status := run(t.Context(), thisHost, nil, &stdout, &stderr); status != 2 || stderr.String() != want {
+		t.Errorf("got status %d and %q, want 2 and %q", status, &stderr, want)
+	}
+}
+
+// $PORTHOLE_AUTH is for porthole alone. The flag comes before it.
+func TestAuthVariable(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{{"", "anna:secret"}, {"-auth bob:key", "bob:key"}} {
+		t.Setenv(authVariable, "anna:secret")
+		o, _, err := parseArgs(strings.Fields(tt.args), thisHost.drivers)
+		if err != nil || o.auth == nil || *o.auth != tt.want {
+			t.Errorf("%q: got %v, error %v, want %s", tt.args, o.auth, err, tt.want)
+		}
+		if value, there := os.LookupEnv(authVariable); there {
+			t.Errorf("%q: programs that porthole starts get %q", tt.args, value)
+		}
+	}
+}
+
+// Programs that read cameras take the user and the password from the address.
+func TestAuthOfPrograms(t *testing.T) {
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15", "-auth", "anna:s3cret")
+	at := strings.Replace(p.url, "//", "//anna:s3cret@", 1)
+	for _, command := range []string{
+		"curl -sf --max-time 30 -o /dev/null %s/snapshot",
+		"ffmpeg -v error -i %s/stream -frames:v 3 -f null -",
+		"ffmpeg -v error -i %s/?action=snapshot -frames:v 1 -f null -",
+		"wget -q -O /dev/null %s/snapshot",
+	} {
+		args := strings.Fields(fmt.Sprintf(command, at))
+		if _, err := exec.LookPath(args[0]); err != nil {
+			continue // it is more than what the page needs
+		}
+		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Errorf("%q: %v: %s", args, err, out)
+		}
+	}
+}
