@@ -122,7 +122,7 @@ func TestTLSLargeFrames(t *testing.T) {
 
 	publishJPEG(s, picture1)
 	conn := dialTLS(t, &program{url: l.Addr().String()}, watchRequest)
-	conn.NetConn().(*net.TCPConn).SetReadBuffer(4096)
+	conn.NetConn().(*net.TCPConn).SetReadBuffer(64 << 10)
 	response, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
 	if err != nil {
 		t.Fatal(err)
