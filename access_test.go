@@ -123,6 +123,25 @@ func TestAuthSlowsGuesses(t *testing.T) {
 	}
 }
 
+func TestAccessWrongArgs(t *testing.T) {
+	tests := []struct{ args, message string }{
+		{"-auth secret", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth :secret", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth=", "-auth, or $PORTHOLE_AUTH: must be a user and a password, like anna:hunter2"},
+		{"-auth-view guest:look", "-auth-view: needs -auth too, for those who may change settings"},
+		{"-auth a:b -auth-view guest", "-auth-view: must be a user and a password, like guest:secret"},
+		{"-allow-origin mainsail.local", `invalid value "mainsail.local" for flag -allow-origin: must be * or where a page is from, like http://mainsail.local or http://10.0.0.2:8080`},
+		{"-allow-origin http://mainsail.local/webcam", `invalid value "http://mainsail.local/webcam" for flag -allow-origin: must be * or where a page is from, like http://mainsail.local or http://10.0.0.2:8080`},
+		{"-allow-host http://cam/", `invalid value "http://cam/" for flag -allow-host: must be a name like cam.example.com, without a port`},
+		{"-allow-host cam:80", `invalid value "cam:80" for flag -allow-host: must be a name like cam.example.com, without a port`},
+		{"-tls-cert cert.pem", "-tls-cert and -tls-key: there must be both, or none"},
+		{"-tls-key key.pem", "-tls-cert and -tls-key: there must be both, or none"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) { wantUsageError(t, strings.Fields(tt.args), tt.message) })
+	}
+}
+
 // The password is not in what wrong flags, help and the log say.
 func TestAuthIsNotTold(t *testing.T) {
 	t.Setenv(authVariable, "anna:secret")

@@ -29,6 +29,19 @@ func BenchmarkSlowLink(b *testing.B) {
 	}
 }
 
+// BenchmarkSlowLinkTLS is BenchmarkSlowLink over TLS.
+func BenchmarkSlowLinkTLS(b *testing.B) {
+	flags, _ := writeCertificate(b, b.TempDir())
+	for _, link := range []struct{ clients, mbit int }{{1, 2}, {3, 6}, {3, 2}, {4, 20}} {
+		b.Run(fmt.Sprintf("clients=%d/mbit=%d", link.clients, link.mbit), func(b *testing.B) {
+			board := startBoard(b, flags...)
+			there := addLink(b, board, 0)
+			shape(b, board, 0, link.mbit)
+			measureAges(b, inNamespace(agesOf(b, "https://10.0.0.1:5000", link.clients), there))
+		})
+	}
+}
+
 // BenchmarkTwoLinks measures how many frames a client gets over a link of 5 Mbit/s: alone,
 // and while four share another link of the board. Run with -benchtime 300x, as root.
 func BenchmarkTwoLinks(b *testing.B) {
@@ -124,13 +137,13 @@ func reportAges(b *testing.B, texts []string) {
 	b.ReportMetric(0, "ns/op") // is the link
 }
 
-// startBoard makes a network namespace, and starts porthole there.
-func startBoard(b *testing.B) (namespace string) {
+// startBoard makes a network namespace, and starts porthole there, with more flags.
+func startBoard(b *testing.B, more ...string) (namespace string) {
 	if os.Getuid() != 0 {
 		b.Skip("needs root, for network namespaces")
 	}
 	board := addNamespace(b, "board")
-	porthole := helper(b, "porthole", "-camera", "emulated", "-fps", "30", "-listen", ":5000")
+	porthole := helper(b, "porthole", append(more, "-camera", "emulated", "-fps", "30", "-listen", ":5000")...)
 	porthole.Stderr = nil // it would be among the figures
 	startProcess(b, inNamespace(porthole, board))
 	return board

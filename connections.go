@@ -95,6 +95,7 @@ func newLimitListener(l net.Listener, s *stream, maxFiles int, logger *log.Logge
 func (l *limitListener) serve(web *http.Server, cert *certificate) error {
 	web.ConnState = l.setState
 	if cert != nil {
+		web.ErrorLog = log.New(&handshakeLog{log: l.log}, "", 0)
 		return web.Serve(newTLSListener(l, cert))
 	}
 	return web.Serve(l)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -188,15 +189,19 @@ func timestamp(h textproto.MIMEHeader) time.Time {
 	return time.Unix(s, us*1000)
 }
 
-// watch asks for path, without reading the answer.
+// watch asks for path, without reading the answer. An address with https:// before it means TLS.
 func watch(address, path string) (net.Conn, error) {
-	conn, err := net.Dial("tcp", address)
+	connect := func() (net.Conn, error) { return net.Dial("tcp", address) }
+	if at, ok := strings.CutPrefix(address, "https://"); ok {
+		connect = func() (net.Conn, error) { return tls.Dial("tcp", at, trustAll) }
+	}
+	conn, err := connect()
 	for range 50 {
 		if err == nil {
 			break
 		}
 		time.Sleep(100 * time.Millisecond) // the server may be about to start
-		conn, err = net.Dial("tcp", address)
+		conn, err = connect()
 	}
 	if err != nil {
 		return nil, err

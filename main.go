@@ -107,6 +107,14 @@
 // this network opens could have its name lead here, and watch. -allow-host allows one more. A
 // proxy on the same machine may have any name.
 //
+// With -auth, everything but /healthz needs that user and password (HTTP Basic). Who has those of
+// -auth-view may watch, and change nothing. After five wrong passwords from an address, it gets one
+// answer a second to more of them. Without -tls-cert, passwords and pictures can be read on their
+// way. SIGHUP loads the certificate and its key again, and viewers stay.
+//
+// Any page may show the picture. With -allow-origin, pages from there may read everything, and
+// change nothing.
+//
 // Connections are limited too, by -max-clients and by how many files the process may open. When
 // all are in use, a new one takes the place of the oldest that has no request.
 //
@@ -155,6 +163,17 @@
 //		(default 10s)
 //	-max-clients number
 //		viewers at a time (default 100)
+//	-auth user:password
+//		ask for them (default $PORTHOLE_AUTH, which lists of processes do not
+//		show; programs that porthole starts do not get it)
+//	-auth-view user:password
+//		a second pair, for those who may watch and change nothing
+//	-allow-origin origin
+//		let pages from there read everything, like http://mainsail.local; *
+//		for all pages; may be given several times
+//	-tls-cert file, -tls-key file
+//		the certificate for HTTPS, with those between it and the authority's,
+//		and its key, as PEM
 //	-allow-host name
 //		answer to this name, too, like cam.example.com; may be given several
 //		times

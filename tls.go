@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A certificate is what -tls-cert and -tls-key name.
@@ -77,6 +79,28 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	return tls.Server(&tlsSocket{Conn: conn}, l.config), nil
 }
 
+// A handshakeLog is what the web server logs to. Of TLS handshakes that fail it logs one a minute:
+// each scan of the network has some, and browsers that do not trust the certificate have several.
+type handshakeLog struct {
+	log *log.Logger
+
+	mu       sync.Mutex // protects loggedAt
+	loggedAt time.Time
+}
+
+func (h *handshakeLog) Write(line []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := time.Now(); bytes.Contains(line, []byte("TLS handshake error")) {
+		if !h.loggedAt.IsZero() && now.Sub(h.loggedAt) < limitLogSpacing {
+			return len(line), nil
+		}
+		h.loggedAt = now
+	}
+	h.log.Print(string(line))
+	return len(line), nil
+}
+
 // socketBelow returns the connection that is below conn if that is one of TLS, or else conn.
 func socketBelow(conn net.Conn) net.Conn {
 	if t, ok := conn.(*tls.Conn); ok {
@@ -115,8 +139,10 @@ func (s *tlsSocket) keep(keeps bool) {
 	s.keeps = keeps
 }
 
-// tlsPiece is how much is encrypted at once, in bytes: as much as fits into a record of TLS.
-const tlsPiece = 16 << 10
+// tlsPiece is how much is encrypted at once, in bytes: as much as a socket takes at once. Of a frame
+// in two pieces, the second would have to wait for its turn on a slow link. Each viewer over TLS
+// takes memory for a piece.
+const tlsPiece = 60 << 10
 
 // A tlsSender sends frames over TLS as socketCalls.send does over a plain socket: as much as the
 // socket takes, without waiting. What was encrypted has to be sent, so nothing is

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -101,6 +102,43 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// Frames of several pieces are whole, however little the socket takes at a time.
+func TestTLSLargeFrames(t *testing.T) {
+	flags, _ := writeCertificate(t, t.TempDir())
+	cert, err := loadCertificate(flags[1], flags[3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStream(1, thisHost.sockets)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := log.New(io.Discard, "", 0)
+	web := newWebServer(t.Context(), newHandler(s, &supervisor{stream: s}), thisHost.sockets, logger)
+	go newLimitListener(l, s, 0, logger).serve(web, cert)
+	defer web.Close()
+	defer s.close(0)
+
+	publishJPEG(s, picture1)
+	conn := dialTLS(t, &program{url: l.Addr().String()}, watchRequest)
+	conn.NetConn().(*net.TCPConn).SetReadBuffer(64 << 10)
+	response, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := partsOf(t, response)
+	nextPart(t, parts)
+	for i := range 50 {
+		// The last piece of a frame may be as short as a byte.
+		want := append(testJPEG(frameSize+1024, byte(i)), make([]byte, 2*tlsPiece-frameSize-1024-4*25+4*i)...)
+		publishJPEG(s, want)
+		if number, got := nextPart(t, parts); number != i+2 || !bytes.Equal(got, sent(want)) {
+			t.Fatalf("got frame %d of %d bytes, want %d of %d", number, len(got), i+2, len(want))
+		}
+	}
+}
+
 // The end of the program is the end of a frame and of TLS, and no broken connection.
 func TestTLSStop(t *testing.T) {
 	for _, fps := range []string{"0.1", "30"} {
@@ -131,10 +169,7 @@ func TestTLSSlowViewer(t *testing.T) {
 	p := begin(t, append(flags, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100")...)
 	conn := dialTLS(t, p, watchRequest)
 	conn.NetConn().(*net.TCPConn).SetReadBuffer(4096)
-	state := func() *http.Response {
-		return askTLS(t, p, "/state")
-	}
-	time.Sleep(0)
+	state := func() *http.Response { return askTLS(t, p, "/state") }
 	var sent string
 	eventually(t, "none is sent any more", func() bool {
 		body := text(t, state())
@@ -209,6 +244,26 @@ func TestTLSReload(t *testing.T) {
 	}
 	for range 30 {
 		nextPart(t, parts)
+	}
+}
+
+// However many handshakes fail, the log has a line about them.
+func TestTLSHandshakeLog(t *testing.T) {
+	flags, _ := writeCertificate(t, t.TempDir())
+	p := begin(t, append(flags, "-listen", "127.0.0.1:0", "-camera", "emulated")...)
+	for range 20 {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{ServerName: "localhost"})
+		if err == nil {
+			conn.Close()
+			t.Fatal("a certificate of nobody's is trusted")
+		}
+	}
+	p.logged(t, "TLS handshake error")
+	p.stop()
+	for line := range p.log {
+		if strings.Contains(line, "handshake") {
+			t.Errorf("it also logged %q", line)
+		}
 	}
 }
 
