@@ -5,6 +5,7 @@ package v4l2_test
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"porthole/v4l2"
 	"porthole/v4l2/uapi"
@@ -147,6 +148,37 @@ func FuzzEncoder(f *testing.F) {
 		}
 		h.CheckReleased(t)
 	})
+}
+
+// A rubbishKernel has an encoder that returns buffers at any time, none with a JPEG.
+type rubbishKernel struct{ *v4l2test.Board }
+
+func (k rubbishKernel) Ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	switch request {
+	case uapi.VIDIOC_DQBUF:
+		(*uapi.Buffer)(arg).Flags = uapi.V4L2_BUF_FLAG_TIMESTAMP_COPY
+		return nil
+	case uapi.VIDIOC_QBUF:
+		return nil
+	}
+	return k.Board.Ioctl(fd, request, arg)
+}
+
+// An encoder that returns rubbish without end has failed.
+func TestEncoderRubbish(t *testing.T) {
+	board := onlyEncoder(newEncoder())
+	k := rubbishKernel{board}
+	e, err := v4l2.OpenEncoder(k, v4l2.Encoders(k)[0], v4l2.EncoderConfig{
+		PixelFormat: v4l2.MakeFourCC("YUYV"), FrameSize: v4l2.FrameSize{Width: 64, Height: 48}, Quality: 80,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if picture, err := e.Encode(time.Hour); err == nil {
+		t.Errorf("got a picture of %d bytes, want an error", len(picture))
+	}
+	e.Close()
+	board.CheckReleased(t)
 }
 
 var encoderFormats = []string{"YUYV", "NV12", "NM12", "YM12"}
