@@ -29,6 +29,9 @@ const (
 	// pictures are often dark or green.
 	settleV4L2 = 500 * time.Millisecond
 
+	// maxNewer is how many pictures may have come in the meantime: more than there are buffers.
+	maxNewer = 16
+
 	// firstFrameTimeout is how long the first picture may take: sticks for HDMI and many
 	// cheap cameras need some seconds.
 	firstFrameTimeout = 10 * time.Second
@@ -306,7 +309,7 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 	if err := c.dequeue(ctx); err != nil {
 		return err
 	}
-	for {
+	for range maxNewer {
 		err := c.device.TryDequeue(&c.newer)
 		if err == unix.EAGAIN {
 			return nil
@@ -324,6 +327,7 @@ func (c *v4l2Camera) dequeueNewest(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // errDataLost is about a picture with V4L2_BUF_FLAG_ERROR.

@@ -70,7 +70,7 @@ const (
 // Limits of lists that do not end. Devices have fewer controls, and the kernel's menus
 // have at most 64 items.
 const (
-	maxControls  = 1024
+	maxControls  = 256
 	maxMenuItems = 256
 )
 

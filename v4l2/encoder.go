@@ -255,6 +255,10 @@ func (e *Encoder) Planes() [][]byte { return e.raw.mapped[0] }
 // ErrEncoderStalled is an error of Encode: no JPEG came in time.
 var ErrEncoderStalled = errors.New("it has stalled")
 
+// maxRubbish is how many buffers with something else may come before the JPEG. Real encoders return
+// one.
+const maxRubbish = 8
+
 // errNotEncoded is an error of Encode.
 var errNotEncoded = errors.New("it could not encode a picture")
 
@@ -273,7 +277,7 @@ func (e *Encoder) Encode(limit time.Duration) ([]byte, error) {
 	if err := e.raw.enqueue(&e.picture, e.used...); err != nil {
 		return nil, err
 	}
-	for {
+	for range maxRubbish {
 		err := e.device.Dequeue(&e.jpeg)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, ErrEncoderStalled
@@ -282,17 +286,18 @@ func (e *Encoder) Encode(limit time.Duration) ([]byte, error) {
 			return nil, err
 		}
 		copies := e.jpeg.raw.Flags&uapi.V4L2_BUF_FLAG_TIMESTAMP_MASK == uapi.V4L2_BUF_FLAG_TIMESTAMP_COPY
-		if !copies || e.jpeg.raw.Timestamp == stamp {
-			break
+		if copies && e.jpeg.raw.Timestamp != stamp {
+			if err := e.device.Queue(&e.jpeg); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		if err := e.device.Queue(&e.jpeg); err != nil {
-			return nil, err
+		if e.jpeg.Damaged() {
+			return nil, errNotEncoded
 		}
+		return e.jpeg.Data(), nil
 	}
-	if e.jpeg.Damaged() {
-		return nil, errNotEncoded
-	}
-	return e.jpeg.Data(), nil
+	return nil, errNotEncoded
 }
 
 // setDeadline sets the deadline of Encode, unless it is far enough away: a timer has to be set

@@ -33,14 +33,17 @@ func (q *queue) buffer(index int) uapi.Buffer {
 	return uapi.Buffer{Index: uint32(index), Type: q.typ, Memory: uapi.V4L2_MEMORY_MMAP}
 }
 
-// request gets at most count buffers from the driver, and maps them into memory.
+// maxBuffers is more than drivers have in a queue (VIDEO_MAX_FRAME, which is 32).
+const maxBuffers = 64
+
+// request gets about count buffers from the driver, which may want more, and maps them into memory.
 func (q *queue) request(count int) error {
 	q.requested = true
 	req := uapi.RequestBuffers{Count: uint32(count), Type: q.typ, Memory: uapi.V4L2_MEMORY_MMAP}
 	if err := q.device.ioctl(uapi.VIDIOC_REQBUFS, unsafe.Pointer(&req)); err != nil {
 		return err
 	}
-	for i := range int(req.Count) {
+	for i := range int(min(req.Count, maxBuffers)) {
 		b := q.buffer(i)
 		if err := q.bufferIoctl(uapi.VIDIOC_QUERYBUF, &b); err != nil {
 			return err
