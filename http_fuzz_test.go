@@ -179,7 +179,7 @@ func FuzzHTTP(f *testing.F) {
 	pipes := &pipeListener{conns: make(chan net.Conn), ended: make(chan struct{})}
 	web := newWebServer(f.Context(), newHandler(sv.stream, sv), thisHost.sockets, log.New(io.Discard, "", 0))
 	l := newLimitListener(pipes, sv.stream, 0, sv.log)
-	go l.serve(web)
+	go l.serve(web, nil)
 	for _, path := range append(fuzzedPaths, "/events", "/?action=snapshot", "/../etc") {
 		f.Add(fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", path))
 	}
