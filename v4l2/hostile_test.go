@@ -80,7 +80,7 @@ func choose(d *v4l2.Device) {
 	d.Format()
 	if parm, err := d.Parm(); err == nil {
 		parm, _ = d.SetParm(parm)
-		parm.TimePerFrame.Rate()
+		_ = parm.TimePerFrame.Rate()
 	}
 	controls, _ := d.Controls()
 	for _, c := range controls {
