@@ -237,7 +237,7 @@ func (c *child) run(argv []string, log func(line string), started chan<- error) 
 	}
 	if p := catch(func() { c.lastStderr = copyLines(stderr, log) }); p != nil {
 		c.lastStderr = p.Error()
-		log(c.lastStderr + p.stack)
+		catch(func() { log(fmt.Sprintf("panic: %v%s", p.value, p.stack)) })
 		syscall.Kill(-c.process.Pid, syscall.SIGKILL)
 	}
 	stderr.Close()

@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
+	"unsafe"
 
+	"porthole/mjpeg"
 	"porthole/mjpeg/mjpegtest"
 	"porthole/v4l2/uapi"
 	"porthole/v4l2/v4l2test"
@@ -22,9 +25,13 @@ func FuzzV4L2Camera(f *testing.F) {
 		f.Add(uint8(format), false, []byte(nil))
 		f.Add(uint8(format), true, []byte(nil))
 	}
-	f.Add(uint8(1), true, []byte{20, 0x81, 8, 0, 255, 255, 255, 127})  // a size
-	f.Add(uint8(3), true, []byte{60, 0x82, 16, 0, 255, 255, 255, 255}) // a length
-	f.Add(uint8(0), false, []byte{5, 0x83, 1, 0, 1, 0, 0, 0})          // a list without end
+	f.Add(uint8(0), false, []byte{5, 0x83, 1, 0, 1, 0, 0, 0}) // a list without end
+	for call := range byte(150) {
+		f.Add(uint8(1), true, []byte{call, 0x81, 2, 0, 9, 0, 0, 0})  // how much of a buffer is used
+		f.Add(uint8(1), false, []byte{call, 0x81, 2, 0, 9, 0, 0, 0}) // the same, where we encode
+		f.Add(uint8(3), true, []byte{call, 0x82, 0, 0, 9, 0, 0, 0})  // the same of a plane
+		f.Add(uint8(2), true, []byte{call, 0x81, 2, 0, 0, 1, 0, 0})  // a width
+	}
 	jpeg := mjpegtest.SmallJPEG(f)
 	f.Fuzz(func(t *testing.T, format uint8, board bool, lies []byte) {
 		c := v4l2test.NewCamera()
@@ -70,4 +77,32 @@ func use(h *v4l2test.Hostile, want settings) {
 	for _, control := range c.choices().Controls {
 		c.setControls([]controlSetting{{name: control.Name, value: "default"}})
 	}
+}
+
+// An eagerKernel has a camera that always has another picture.
+type eagerKernel struct{ *v4l2test.Camera }
+
+func (k eagerKernel) Ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	switch request {
+	case uapi.VIDIOC_DQBUF:
+		(*uapi.Buffer)(arg).BytesUsed = 100
+		return nil
+	case uapi.VIDIOC_QBUF:
+		return nil
+	}
+	return k.Camera.Ioctl(fd, request, arg)
+}
+
+// A camera that always has a newer picture does not keep us from showing one.
+func TestV4L2Eager(t *testing.T) {
+	k := v4l2test.NewCamera()
+	c, err := openNode(eagerKernel{k}, fakePath, smallSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := captureOne(c); !errors.Is(err, mjpeg.ErrDamaged) { // there is no JPEG in the buffers
+		t.Errorf("got error %v, want that of a damaged picture", err)
+	}
+	c.Close()
+	k.CheckReleased(t)
 }

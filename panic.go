@@ -17,9 +17,10 @@ type panicError struct {
 	stack string // without addresses and numbers of goroutines: the same each time
 }
 
+// Error says the same of all panics, so that one whose value differs each time, like a wrong index,
+// does not fill the log.
 func (p *panicError) Error() string {
-	what, _, _ := strings.Cut(fmt.Sprint(p.value), "\n")
-	return "a fault in porthole, which the log tells more about: " + printable(what)
+	return "a fault in porthole: its log says more, behind \"panic:\""
 }
 
 // newPanicError returns the panic with a value that was recovered, in a function that was deferred.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -49,7 +50,7 @@ type faultyCamera struct {
 
 func (c *faultyCamera) fail(method string) {
 	if c.where.Load() == method {
-		panic("fault in " + method)
+		panic(fmt.Sprintf("fault in %s at %v", method, time.Now()))
 	}
 }
 
@@ -93,7 +94,7 @@ func superviseFaulty(t *testing.T, method string) (sv *supervisor, c *faultyCame
 	d.open, d.devices = c.open, c.devices
 	s := startStream(t)
 	panics = keepLog(s)
-	sv = newSupervisor(s, []driver{d}, settings{camera: "auto", width: 640, height: 480}, 10*time.Second, log.New(io.Discard, "", 0))
+	sv = newSupervisor(s, []driver{d}, settings{camera: "auto", width: 640, height: 480}, 10*time.Second, s.panics.log)
 	var running sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	running.Go(func() { sv.run(ctx) })
@@ -145,6 +146,9 @@ func TestCameraPanics(t *testing.T) {
 				if n := strings.Count(text, "panic: "); method != "choices" && n == 0 || n > 4 {
 					t.Errorf("%d panics are in the log, want one of each stack:\n%s", n, text)
 				}
+				if n := strings.Count(text, "a fault in porthole"); n > 2 {
+					t.Errorf("%d lines in the log say that there is a fault:\n%s", n, text)
+				}
 			})
 		})
 	}
@@ -156,7 +160,7 @@ func TestCameraPanicsAtStart(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sv, c, panics := superviseFaulty(t, method)
-				if !strings.Contains(panics.String(), "panic: fault in "+method) || !strings.Contains(sv.currentStatus().Reason, "fault in "+method) {
+				if !strings.Contains(panics.String(), "panic: fault in "+method) || !strings.Contains(sv.currentStatus().Reason, "a fault in porthole") {
 					t.Errorf("reason %q, logged %q; want the panic", sv.currentStatus().Reason, panics)
 				}
 				c.where.Store("")
@@ -322,7 +326,7 @@ func TestRequestPanics(t *testing.T) {
 	url := "http://" + l.Addr().String()
 
 	for range 3 {
-		if got := ask(t, "GET", url); got.StatusCode != 500 || !strings.Contains(text(t, got), "before the answer") {
+		if got := ask(t, "GET", url); got.StatusCode != 500 || !strings.Contains(text(t, got), "a fault in porthole") {
 			t.Errorf("got %s, want 500", got.Status)
 		}
 	}

@@ -26,8 +26,11 @@ func FuzzCapture(f *testing.F) {
 	f.Add(false, []byte(nil))
 	f.Add(true, []byte(nil))
 	f.Add(false, tell([8]byte{3, 0x83})) // formats without end
-	f.Add(true, tell([8]byte{40, 0x82, 1, 0, 255, 255, 255, 255}))
-	f.Add(false, tell([8]byte{100, 0x81, 0, 0, 255, 255, 255, 255}))
+	for call := range byte(100) {
+		f.Add(false, tell([8]byte{call, 0x81, 2, 0, 255, 255, 255, 255})) // how much of a buffer is used
+		f.Add(true, tell([8]byte{call, 0x82, 0, 0, 255, 255, 255, 255}))  // the same of a plane
+		f.Add(true, tell([8]byte{call, 0x82, 4, 0, 255, 255, 255, 255}))  // where its picture begins
+	}
 	f.Fuzz(func(t *testing.T, mplane bool, lies []byte) {
 		c := v4l2test.NewCamera()
 		c.Sizes, c.Intervals = [][2]uint32{{64, 48}, {32, 32}}, []uapi.Fract{{Numerator: 1, Denominator: 30}}
@@ -128,8 +131,10 @@ func FuzzEncoder(f *testing.F) {
 			f.Add(single == 1, format, []byte(nil))
 		}
 	}
-	f.Add(false, uint8(0), tell([8]byte{15, 0x82, 0, 0, 255, 255, 255, 255}))
-	f.Add(true, uint8(1), tell([8]byte{25, 0x83, 5, 0, 1, 0, 0, 0}))
+	for call := range byte(40) {
+		f.Add(true, uint8(1), tell([8]byte{call, 0x81, 5, 0, 1, 0, 0, 0}))  // the size of a picture, or its time
+		f.Add(false, uint8(2), tell([8]byte{call, 0x82, 1, 0, 1, 0, 0, 0})) // the length of a plane
+	}
 	f.Fuzz(func(t *testing.T, single bool, format uint8, lies []byte) {
 		e := v4l2test.NewEncoder(func(v4l2test.RawPicture) []byte { return []byte("JPEG") })
 		e.Single, e.Raw, e.CodedSize, e.Quiet = single, encoderFormats, 4096, true
