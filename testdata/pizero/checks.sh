@@ -182,7 +182,7 @@ check_clock() {
 		sleep 2
 		for seconds in 1795000000 86400 2147000000 $before; do
 			date -s @$seconds >/dev/null
-			sleep 10
+			sleep 5
 			wget -q -O /tmp/clock.jpg http://127.0.0.1:5000/snapshot && echo snapshot
 		done
 		kill $table
