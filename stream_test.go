@@ -317,8 +317,8 @@ func readPicture(parts *multipart.Reader) (picture, error) {
 	if length := part.Header.Get("Content-Length"); length != strconv.Itoa(len(jpeg)) {
 		return picture{}, fmt.Errorf("Content-Length %s of a part with %d bytes", length, len(jpeg))
 	}
-	number, err := strconv.Atoi(part.Header.Get("X-Frame"))
-	return picture{time.Now(), number, jpeg}, err
+	number, err := strconv.ParseUint(part.Header.Get("X-Frame"), 10, 32)
+	return picture{time.Now(), int(number), jpeg}, err
 }
 
 func (v *viewer) received() []picture {
