@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -133,9 +132,8 @@ func TestServiceSockets(t *testing.T) {
 		defer file.Close()
 		files, addresses = append(files, file), append(addresses, l.Addr().String())
 	}
-	program := helper(t, "porthole", "-listen", "127.0.0.1:1", "-camera", "emulated") // which is not used
-	cmd := exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ LISTEN_FDS=2 exec "$@"`, "sh"}, program.Args...)...)
-	cmd.Env, cmd.ExtraFiles = program.Env, files
+	cmd := helper(t, "activated", "-listen", "127.0.0.1:1", "-camera", "emulated") // which is not used
+	cmd.Env, cmd.ExtraFiles = append(cmd.Env, "LISTEN_FDS=2"), files
 	p := launchCommand(t, cmd)
 	if p.address != addresses[0] {
 		t.Errorf("it listens at %s, want %s", p.address, addresses[0])
