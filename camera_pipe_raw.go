@@ -126,7 +126,7 @@ func (p *rawPictures) appendJPEG(dst []byte) ([]byte, error) {
 }
 
 func (p *rawPictures) restart() {
-	p.part, p.at, p.waiting, p.torn, p.sized = 0, 0, time.Time{}, false, false
+	*p = rawPictures{encoder: p.encoder, format: p.format, pause: p.pause, parts: p.parts}
 }
 
 func (p *rawPictures) close() error { return p.encoder.Close() }

@@ -182,6 +182,7 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	}()
 	afterStill := sv.tookStill
 	sv.tookStill = false
+	encoder := found.Info().Encoder
 	for first := true; ; first = false {
 		found.frame.settled = found.pace.note(found.at)
 		if found.frame.settled || !afterStill || !sv.stream.isSettled() {
@@ -203,15 +204,11 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 		if found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera); err != nil {
 			return err
 		}
-		sv.noteEncoder(found.Info().Encoder)
+		if now := found.Info().Encoder; now != encoder { // it has taken over
+			encoder = now
+			sv.updateStatus(func(s *cameraStatus) { s.Encoder = now })
+		}
 	}
-}
-
-// noteEncoder notes who makes the JPEGs: an encoder may have taken over from another.
-func (sv *supervisor) noteEncoder(name string) {
-	sv.mu.Lock()
-	defer sv.mu.Unlock()
-	sv.status.Encoder = name
 }
 
 // mustReopen reports whether the camera must be opened again: with other settings, or for a still.

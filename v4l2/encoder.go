@@ -87,7 +87,6 @@ type Encoder struct {
 	device *Device // its capture side has the JPEGs
 	raw    queue
 	format PixFormat // of raw pictures, granted
-	used   []int     // bytes of a raw picture in each plane of memory
 
 	picture  uapi.Buffer // the raw one
 	jpeg     Buffer
@@ -181,14 +180,7 @@ func (c EncoderConfig) rate() float64 {
 
 // setFormats sets the format of raw pictures and that of JPEGs.
 func (e *Encoder) setFormats(node EncoderNode, c EncoderConfig) (err error) {
-	var f uapi.Format
-	f.Pix.Field = uapi.V4L2_FIELD_NONE
-	if e.raw.mplane() {
-		f.Mplane().Colorspace = uapi.V4L2_COLORSPACE_JPEG
-	} else {
-		f.Pix.Colorspace = uapi.V4L2_COLORSPACE_JPEG
-	}
-	e.format, err = e.raw.setFormat(f, c.PixelFormat, c.FrameSize)
+	e.format, err = e.raw.setFormat(e.raw.jpegFormat(0), c.PixelFormat, c.FrameSize)
 	if err != nil {
 		return err
 	}
@@ -208,19 +200,28 @@ func (e *Encoder) setFormats(node EncoderNode, c EncoderConfig) (err error) {
 	// Some drivers leave the size of the coded buffer to the program. A byte per pixel is
 	// more than libjpeg takes at quality 100.
 	room := uint32(c.Width*c.Height + 64<<10)
-	f = uapi.Format{}
-	f.Pix.Field = uapi.V4L2_FIELD_NONE
-	if e.raw.mplane() {
-		f.Mplane().Colorspace, f.Mplane().NumPlanes = uapi.V4L2_COLORSPACE_JPEG, 1
-		f.Mplane().Planes[0].SizeImage = room
-	} else {
-		f.Pix.Colorspace, f.Pix.SizeImage = uapi.V4L2_COLORSPACE_JPEG, room
-	}
-	coded, err := e.device.capture.setFormat(f, node.Coded, c.FrameSize)
+	jpegs := &e.device.capture
+	coded, err := jpegs.setFormat(jpegs.jpegFormat(room), node.Coded, c.FrameSize)
 	if err == nil && coded.PixelFormat != node.Coded {
 		err = fmt.Errorf("it makes no %v at present", node.Coded) // a Raspberry Pi without start_x=1
 	}
 	return err
+}
+
+// jpegFormat returns a format for setFormat with the colours of JPEG, and with sizeImage bytes in
+// one plane of memory; 0: the driver knows how many, and in which planes.
+func (q *queue) jpegFormat(sizeImage uint32) (f uapi.Format) {
+	f.Pix.Field = uapi.V4L2_FIELD_NONE
+	if !q.mplane() {
+		f.Pix.Colorspace, f.Pix.SizeImage = uapi.V4L2_COLORSPACE_JPEG, sizeImage
+		return f
+	}
+	m := f.Mplane()
+	m.Colorspace = uapi.V4L2_COLORSPACE_JPEG
+	if sizeImage > 0 {
+		m.NumPlanes, m.Planes[0].SizeImage = 1, sizeImage
+	}
+	return f
 }
 
 // setRate tells how many pictures come. Encoders with a bit rate need it.
@@ -239,7 +240,6 @@ func (e *Encoder) hasRoom() bool {
 		if len(plane) < e.format.SizeImage[i] {
 			return false
 		}
-		e.used = append(e.used, e.format.SizeImage[i])
 	}
 	return true
 }
@@ -274,7 +274,7 @@ func (e *Encoder) Encode(limit time.Duration) ([]byte, error) {
 	if err := e.setDeadline(limit); err != nil {
 		return nil, err
 	}
-	if err := e.raw.enqueue(&e.picture, e.used...); err != nil {
+	if err := e.raw.enqueue(&e.picture, e.format.SizeImage[:len(e.Planes())]...); err != nil {
 		return nil, err
 	}
 	for range maxRubbish {
