@@ -59,10 +59,10 @@ type limitListener struct {
 
 	accepted atomic.Uint32 // connections, refused ones too
 
-	max        int       // connections at a time
-	maxWaiting int       // of an address, that wait for a request
-	limitedBy  string    // what to change to allow more
-	loggedAt   time.Time // when a line about limits was logged last
+	max        int    // connections at a time
+	maxWaiting int    // of an address, that wait for a request
+	limitedBy  string // what to change to allow more
+	lines      spacedLines
 
 	mu      sync.Mutex                    // protects these
 	conns   map[net.Conn]*connectionState // that the server has
@@ -236,10 +236,24 @@ func (c *connectionState) goesBefore(d *connectionState) bool {
 
 // logLimit logs a line about limits, unless there was one lately.
 func (l *limitListener) logLimit(format string, args ...any) {
-	if now := time.Now(); l.loggedAt.IsZero() || now.Sub(l.loggedAt) >= limitLogSpacing {
-		l.loggedAt = now
+	if l.lines.due() {
 		l.log.Printf(format, args...)
 	}
+}
+
+// spacedLines are lines for the log that many clients could cause: one each limitLogSpacing is.
+type spacedLines struct {
+	last time.Time // zero before the first
+}
+
+// due reports whether a line may be logged now, and notes that it is.
+func (s *spacedLines) due() bool {
+	now := time.Now()
+	if !s.last.IsZero() && now.Sub(s.last) < limitLogSpacing {
+		return false
+	}
+	s.last = now
+	return true
 }
 
 // refuse answers a connection that there is no room for, and closes it. It takes what the

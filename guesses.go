@@ -28,9 +28,9 @@ const (
 type guesses struct {
 	log *log.Logger
 
-	mu       sync.Mutex // protects these
-	from     map[string]*guesser
-	loggedAt time.Time
+	mu    sync.Mutex // protects these
+	from  map[string]*guesser
+	lines spacedLines
 }
 
 // A guesser is an address that wrong passwords came from.
@@ -121,8 +121,7 @@ func (g *guesses) add(address string) *guesser {
 
 // logSlowed logs that an address is slowed, unless there was such a line lately. mu is held.
 func (g *guesses) logSlowed(address string) {
-	if now := time.Now(); g.loggedAt.IsZero() || now.Sub(g.loggedAt) >= limitLogSpacing {
-		g.loggedAt = now
+	if g.lines.due() {
 		g.log.Printf("%s: more than %d wrong passwords: the next ones are answered slowly", address, freeGuesses)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // A certificate is what -tls-cert and -tls-key name.
@@ -84,18 +83,15 @@ func (l tlsListener) Accept() (net.Conn, error) {
 type handshakeLog struct {
 	log *log.Logger
 
-	mu       sync.Mutex // protects loggedAt
-	loggedAt time.Time
+	mu    sync.Mutex // protects lines
+	lines spacedLines
 }
 
 func (h *handshakeLog) Write(line []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now := time.Now(); bytes.Contains(line, []byte("TLS handshake error")) {
-		if !h.loggedAt.IsZero() && now.Sub(h.loggedAt) < limitLogSpacing {
-			return len(line), nil
-		}
-		h.loggedAt = now
+	if bytes.Contains(line, []byte("TLS handshake error")) && !h.lines.due() {
+		return len(line), nil
 	}
 	h.log.Print(string(line))
 	return len(line), nil
