@@ -206,7 +206,7 @@ func TestPage(t *testing.T) {
 		"Content-Length": strconv.Itoa(len(page)),
 		"Cache-Control":  "no-cache",
 
-		"Content-Security-Policy": pagePolicy,
+		"Content-Security-Policy": pagePolicy(),
 	} {
 		if got := response.Header.Get(key); got != want {
 			t.Errorf("got %s: %s, want %s", key, got, want)
