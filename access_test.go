@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -188,4 +191,51 @@ func TestAuthOfPrograms(t *testing.T) {
 			t.Errorf("%q: %v: %s", args, err, out)
 		}
 	}
+}
+
+// Whatever is in the header, only the two pairs get in, each as far as it may, and what is
+// remembered of the others is bounded.
+func FuzzAuthorization(f *testing.F) {
+	owner, viewer := "anna:hunter2", "guest:look:here"
+	a := newAccess(accessOptions{auth: &owner, authView: &viewer}, "", log.New(io.Discard, "", 0))
+	handler := a.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for _, pair := range []string{owner, viewer, "anna:", ":", "anna", "anna:hunter2:", "ANNA:hunter2", "anna:hunter2\x00", "é:ü"} {
+		f.Add("Basic "+base64.StdEncoding.EncodeToString([]byte(pair)), true)
+		f.Add("bAsIc  "+base64.RawStdEncoding.EncodeToString([]byte(pair)), false)
+	}
+	f.Add("Bearer anna:hunter2", true)
+	f.Add("Basic anna:hunter2", false)
+	f.Add("Basic", false)
+	var address uint32 // of the next request: one address is answered more and more slowly
+	f.Fuzz(func(t *testing.T, authorization string, change bool) {
+		address++
+		r := httptest.NewRequest("GET", "/state", nil)
+		if change {
+			r.Method = "POST"
+		}
+		r.Header.Set("Authorization", authorization)
+		r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1000", address>>16&0xff, address>>8&0xff, address&0xff)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+
+		want := http.StatusUnauthorized
+		scheme, coded, _ := strings.Cut(authorization, " ")
+		pair, err := base64.StdEncoding.DecodeString(coded)
+		switch {
+		case err != nil || !strings.EqualFold(scheme, "Basic"):
+		case string(pair) == owner, string(pair) == viewer && !change:
+			want = http.StatusOK
+		case string(pair) == viewer:
+			want = http.StatusForbidden
+		}
+		if w.Code != want {
+			t.Errorf("%q: got status %d, want %d", authorization, w.Code, want)
+		}
+		if asked := w.Header().Get("WWW-Authenticate") != ""; asked != (want == http.StatusUnauthorized) {
+			t.Errorf("%q: status %d, and asked for a password: %v", authorization, w.Code, asked)
+		}
+		if n := len(a.guesses.from); n > maxGuessers {
+			t.Errorf("remembered %d addresses, want at most %d", n, maxGuessers)
+		}
+	})
 }
