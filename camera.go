@@ -42,6 +42,15 @@ type logSetter interface {
 	setLog(log func(line string))
 }
 
+// A lineLogger logs a line. A nil one leaves it out.
+type lineLogger func(line string)
+
+func (l lineLogger) print(line string) {
+	if l != nil {
+		l(line)
+	}
+}
+
 // choices are the settings that a camera can have.
 type choices struct {
 	Sizes    []string       `json:"sizes"`           // "640x480"; none: any

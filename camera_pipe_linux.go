@@ -35,7 +35,7 @@ type pipeCamera struct {
 	argv  []string // the program's path and its arguments
 	info  cameraInfo
 	stall time.Duration // the longest time between two pictures
-	log   func(string)  // gets what it says on its standard error; may be nil
+	log   lineLogger    // gets what it says on its standard error
 
 	faster bool                    // than it was asked to be
 	due    func(at time.Time) bool // of pictures that are not, none is taken; nil: all are
@@ -181,9 +181,7 @@ func (c *pipeCamera) setLog(log func(line string)) { c.log = log }
 
 // logLine passes on a line that the program said. It has no name in it.
 func (c *pipeCamera) logLine(line string) {
-	if c.log != nil {
-		c.log(filepath.Base(c.argv[0]) + ": " + line)
-	}
+	c.log.print(filepath.Base(c.argv[0]) + ": " + line)
 }
 
 // Close kills the program and waits until it has ended.
@@ -237,7 +235,7 @@ func (c *child) run(argv []string, log func(line string), started chan<- error) 
 	}
 	if p := catch(func() { c.lastStderr = copyLines(stderr, log) }); p != nil {
 		c.lastStderr = p.Error()
-		catch(func() { log(fmt.Sprintf("panic: %v%s", p.value, p.stack)) })
+		catch(func() { log(p.report()) })
 		syscall.Kill(-c.process.Pid, syscall.SIGKILL)
 	}
 	stderr.Close()

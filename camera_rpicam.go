@@ -100,7 +100,7 @@ const rawColumns = 64
 // (0.6 and 2 ms of a PC, for 640x480), on any number of cores. On a Pi Zero, which has none, ours
 // takes a quarter of its time.
 func (c *rpicamCamera) useRaw(encoders []v4l2.EncoderNode, ours bool, quality int) bool {
-	e := &encoder{lost: c.noteEncoderLost}
+	e := &encoder{name: &c.info.Encoder, log: func(line string) { c.log.print(line) }}
 	format := mjpeg.RawFormat{PixelFormat: rawVideo.String(), Width: c.info.Width, Height: c.info.Height, Orientation: c.orientation}
 	instead := c.info.Driver
 	if ours {
@@ -131,14 +131,6 @@ func (c *rpicamCamera) useRaw(encoders []v4l2.EncoderNode, ours bool, quality in
 	c.pictures = pictures
 	c.info.Format, c.info.Encoder = format.PixelFormat, name
 	return true
-}
-
-// noteEncoderLost notes that our encoder has taken over from the board's.
-func (c *rpicamCamera) noteEncoderLost(why error) {
-	c.info.Encoder = encoderOurs
-	if c.log != nil {
-		c.log(why.Error())
-	}
 }
 
 // streamOptions returns the options for pictures of a camera, each with what it takes.
@@ -235,9 +227,7 @@ func (c *rpicamCamera) setLog(log func(line string)) {
 
 func (c *rpicamCamera) logRemarks() {
 	for _, remark := range c.remarks {
-		if c.log != nil {
-			c.log(remark)
-		}
+		c.log.print(remark)
 	}
 	c.remarks = nil
 }

@@ -152,7 +152,7 @@ type v4l2Camera struct {
 	repair  mjpeg.Repairer // of JPEGs
 
 	encoders []v4l2.EncoderNode // that the board has
-	log      func(line string)  // may be nil
+	log      lineLogger
 
 	flips       []assignment // of controls, for pictures that the camera turns itself
 	orientation int          // that is left to do

@@ -18,6 +18,7 @@ import (
 
 	"porthole/mjpeg"
 	"porthole/mjpeg/mjpegtest"
+	"porthole/v4l2"
 	"porthole/v4l2/uapi"
 	"porthole/v4l2/v4l2test"
 )
@@ -241,6 +242,35 @@ func TestBoardEncoderTakeover(t *testing.T) {
 				wantEncoder(t, sv, "bcm2835-codec /dev/video31")
 			})
 		})
+	}
+}
+
+// A panic while the board's encoder is closed costs a line in the log.
+func TestBoardEncoderClosePanics(t *testing.T) {
+	scene := colours(64, 48)
+	raw := mjpeg.RawFormat{PixelFormat: "YUYV", Width: 64, Height: 48, Strides: mjpegtest.Strides("YUYV", 128)}
+	k := v4l2test.NewEncoder(encodeRaw)
+	board := withEncoder(rawCamera("YUYV", scene), k)
+	device, err := openBoardEncoder(board, v4l2.Encoders(board), raw, 80, 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := mjpeg.NewEncoder(raw, 80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := make(chan string, 2)
+	e := &encoder{own: own, board: device, name: new(string), log: func(line string) { logged <- line }}
+	board.Unplug(encoderPath)
+	k.Fail = func(string) error { panic("fault in close") }
+	picture, err := e.Append(nil, scene.Draw("YUYV", 128))
+	if err != nil || *e.name != encoderOurs {
+		t.Errorf("got error %v, and %q encodes; want a picture of %s", err, *e.name, encoderOurs)
+	}
+	scene.Check(t, picture)
+	lines := await(t, "a line", logged) + await(t, "the other", logged)
+	if !strings.Contains(lines, "panic: fault in close\n") || !strings.Contains(lines, ": porthole encodes the pictures now") {
+		t.Errorf("logged %q, want the panic and who takes over", lines)
 	}
 }
 

@@ -158,7 +158,7 @@ func (c *v4l2Camera) useFormat(pix v4l2.PixFormat, want settings) error {
 	if err != nil {
 		return fmt.Errorf("the camera's %w", err)
 	}
-	c.encoder = &encoder{own: own, lost: c.noteEncoderLost}
+	c.encoder = &encoder{own: own, name: &c.info.Encoder, log: func(line string) { c.log.print(line) }}
 	c.info.Encoder = encoderOurs
 	c.info.Width, c.info.Height = own.Size()
 	return nil
@@ -188,14 +188,6 @@ func (c *v4l2Camera) openEncoder(want settings) error {
 		c.remarks = append(c.remarks, fmt.Sprintf("no encoder of this board takes %s: %s encodes the pictures", c.info.Format, encoderOurs))
 	}
 	return nil
-}
-
-// noteEncoderLost notes that our encoder has taken over from the board's.
-func (c *v4l2Camera) noteEncoderLost(why error) {
-	c.info.Encoder = encoderOurs
-	if c.log != nil {
-		c.log(why.Error())
-	}
 }
 
 // rereadFormat asks for the format again: some controls change it, as one that turns the

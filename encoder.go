@@ -27,8 +27,9 @@ const (
 // board's fails, with the same picture, until the camera is opened again.
 type encoder struct {
 	own   *mjpeg.Encoder
-	board *boardEncoder   // nil: ours does it
-	lost  func(why error) // is called when ours takes over
+	board *boardEncoder     // nil: ours does it
+	name  *string           // who does it, in the camera's information
+	log   func(line string) // logs that ours takes over
 
 	memory [][]byte // for pictures that are not copied: that of the board's encoder, or ours
 }
@@ -70,8 +71,13 @@ func (e *encoder) AppendMemory(dst []byte) ([]byte, error) {
 func (e *encoder) giveUp(why error) {
 	board := e.board
 	e.board = nil
-	go board.device.Close()
-	e.lost(fmt.Errorf("%s: %w: %s encodes the pictures now", board.name, explainEncoder(why), encoderOurs))
+	go func() {
+		if p := catch(func() { board.device.Close() }); p != nil {
+			e.log(p.report())
+		}
+	}()
+	*e.name = encoderOurs
+	e.log(fmt.Sprintf("%s: %v: %s encodes the pictures now", board.name, explainEncoder(why), encoderOurs))
 }
 
 // Close closes the board's encoder.

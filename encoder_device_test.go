@@ -76,7 +76,7 @@ func newRawTest(t *testing.T, n v4l2.EncoderNode, format string, width, height i
 	if err != nil || board == nil {
 		t.Fatalf("%s %dx%d: no encoder, error %v", format, width, height, err)
 	}
-	r.encoder = &encoder{own: own, board: board, lost: func(why error) { r.lost = append(r.lost, why.Error()) }}
+	r.encoder = &encoder{own: own, board: board, name: new(string), log: func(line string) { r.lost = append(r.lost, line) }}
 	return r
 }
 
@@ -234,7 +234,7 @@ func TestEncoderDeviceQuality(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := &encoder{own: own, board: board, lost: func(why error) { t.Error(why) }}
+		e := &encoder{own: own, board: board, name: new(string), log: func(line string) { t.Error(line) }}
 		got, _ := e.Append(nil, noise)
 		want, _ := own.Append(nil, noise)
 		e.Close()

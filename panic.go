@@ -23,6 +23,11 @@ func (p *panicError) Error() string {
 	return "a fault in porthole: its log says more, behind \"panic:\""
 }
 
+// report returns what is logged of the panic.
+func (p *panicError) report() string {
+	return fmt.Sprintf("panic: %v%s", p.value, p.stack)
+}
+
 // newPanicError returns the panic with a value that was recovered, in a function that was deferred.
 // One that was carried over from another goroutine stays what it was.
 func newPanicError(value any) *panicError {
@@ -63,7 +68,7 @@ type panicLog struct {
 func (l *panicLog) catch(f func()) *panicError {
 	p := catch(f)
 	if p != nil && l.isNew(p.stack) {
-		l.log.Printf("panic: %v%s", p.value, p.stack)
+		l.log.Print(p.report())
 	}
 	return p
 }
