@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,6 +135,37 @@ func (s *screen) own(t *testing.T, what string, args ...string) *exec.Cmd {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.terminal, s.terminal, s.terminal
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 2}
 	return cmd
+}
+
+func init() {
+	addConsoleFault = func() {
+		thisHost.openConsole = func(ctx context.Context, background *sync.WaitGroup, v server, l *log.Logger, _ func()) func() {
+			return openConsole(ctx, background, v, l, func() { panic("fault in quit") })
+		}
+	}
+}
+
+// A console that panics leaves the terminal as it was. Who watches goes on.
+func TestConsolePanics(t *testing.T) {
+	s := newScreen(t)
+	cmd := s.own(t, "faulty console", "-camera", "emulated", "-fps", "30")
+	status := startSelf(t, cmd)
+	p := s.lastAddress(t)
+	s.shows(t, "\ridle: ")
+	viewers := startViewers(t, p.address, 1)
+	s.press(t, "q")
+	s.shows(t, "panic: fault in quit\r\n")
+	s.shows(t, "(*console).handleKey ")
+	eventually(t, "the terminal is as it was", func() bool { return attributes(t, s.terminal) == s.before })
+	p.seconds(t, 1)
+	if got := stateOf(t, p)["viewers"]; got != 1.0 {
+		t.Errorf("%v viewers, want 1", got)
+	}
+	viewers.Process.Kill()
+	cmd.Process.Signal(syscall.SIGTERM)
+	if got := await(t, "the end", status); got != 0 {
+		t.Errorf("exit status %d, want 0", got)
+	}
 }
 
 func TestConsole(t *testing.T) {

@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 		shell(os.Args[1:])
 	case "soak":
 		soak()
+	case "faulty console":
+		addConsoleFault()
+		main()
 	case "broken":
 		registerBroken()
 		main()
@@ -55,6 +58,9 @@ func TestMain(m *testing.M) {
 
 // shell runs a program as shells do. It is set in console_linux_test.go.
 var shell func(command []string)
+
+// addConsoleFault has the key q panic. It is set in console_linux_test.go.
+var addConsoleFault func()
 
 // soak is porthole with a camera that is lost now and then. It is set in soak_linux_test.go.
 var soak func()

@@ -315,6 +315,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	sv := newSupervisor(s, h.drivers, o.settings, o.idle, logger)
 	sv.dropUnusedPages = h.dropUnusedPages
 	var background sync.WaitGroup
+	start := func(f func()) { background.Go(func() { s.panics.catch(f) }) }
 	release := func() {}
 	if h.openConsole != nil {
 		release = h.openConsole(ctx, &background, server{s, sv}, logger, cancel)
@@ -327,7 +328,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	})
 
 	web := newWebServer(ctx, a.guard(newHandler(s, sv)), h.sockets, logger)
-	background.Go(func() {
+	start(func() {
 		<-ctx.Done()
 		s.close(closeGrace)
 		short, cancel := context.WithTimeout(context.Background(), closeGrace)
@@ -335,9 +336,9 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		web.Shutdown(short)
 	})
 	limited := newLimitListener(listener, s, h.maxFiles, logger)
-	background.Go(func() { h.reportService(ctx, server{s, sv}, limited) })
+	start(func() { h.reportService(ctx, server{s, sv}, limited) })
 	if cert != nil {
-		background.Go(func() { cert.reload(ctx, logger) })
+		start(func() { cert.reload(ctx, logger) })
 	}
 	err = limited.serve(web, cert)
 	cancel()
