@@ -43,7 +43,11 @@ check_encoders() {
 			echo "takeover $1 $2 $gap $before, $during, $(encoder)"
 		}
 
+		# vivid alone, and as it is at first.
 		/etc/init.d/S50porthole stop
+		echo unplug | nc 127.0.0.1 2324
+		rmmod vivid
+		modprobe vivid n_devs=1 node_types=0x1
 		mkdir -p /etc/default
 		modprobe vjpeg
 		for camera in vivid pipe; do
