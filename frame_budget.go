@@ -8,9 +8,9 @@ import (
 const (
 	// maxHeld is how many bytes the frames may take that clients hold back, at most: what a
 	// hundred viewers on slow links need for frames of 160 KB. On a board with little
-	// memory it is one part of memoryParts: 8 MB of 64. Of large frames it is minHeld.
+	// memory it is one part of memoryParts: 4 MB of 64. Of large frames it is minHeld.
 	maxHeld     = 16 << 20
-	memoryParts = 8
+	memoryParts = 16
 	minHeld     = 8 // frames
 )
 

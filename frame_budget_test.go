@@ -169,7 +169,7 @@ func TestFramesAreFreed(t *testing.T) {
 }
 
 func TestHeldLimit(t *testing.T) {
-	for memory, want := range map[uint64]int{0: 16 << 20, 64 << 20: 8 << 20, 512 << 20: 16 << 20, 8 << 30: 16 << 20} {
+	for memory, want := range map[uint64]int{0: 16 << 20, 64 << 20: 4 << 20, 128 << 20: 8 << 20, 512 << 20: 16 << 20, 8 << 30: 16 << 20} {
 		if got := heldLimit(memory); got != want {
 			t.Errorf("%d MB of memory: got %d bytes, want %d", memory>>20, got, want)
 		}

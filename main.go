@@ -98,7 +98,7 @@
 // slow interface of the board itself, pictures go one after the other, each at full speed.
 // Viewers get equal time there, so that one near the board sees more pictures than one far
 // off. Viewers on other interfaces do not wait for them. Clients that take nothing are dropped
-// after 10 s, or when the pictures that they hold back take more than 16 MB, or an eighth of
+// after 10 s, or when the pictures that they hold back take more than 16 MB, or a sixteenth of
 // the board's memory if that is less.
 //
 // Without a password, porthole answers only to names that nobody else can have: IP addresses,

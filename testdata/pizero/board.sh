@@ -29,11 +29,16 @@ set_up() {
 
 clean_up() {
 	[[ -n $finished ]] || say "ended before its time"
+	shut_down
+	rm -rf "$tmp"
+}
+
+# shut_down ends the emulated board, if there is one.
+shut_down() {
 	if [[ -n $qemu ]]; then
 		kill "$qemu" 2>/dev/null || true
 		wait "$qemu" 2>/dev/null || true
 	fi
-	rm -rf "$tmp"
 }
 
 install_tools() {
@@ -252,8 +257,10 @@ add_tests() {
 
 # ---- The emulated board
 
+readonly initrd_address=0x2000000 # in its memory
+
 # boot starts the guest and waits until it is up. Afterwards $url is where its
-# porthole is.
+# porthole is. The guest may be told to use less memory than there is.
 boot() {
 	local version port began=$SECONDS
 	version=$(kernel_version "$board")
@@ -269,14 +276,14 @@ boot() {
 	# the emulated timer loses interrupts. When the guest has nothing to do, its
 	# time passes at once: to really sleep so long takes twice as long as the
 	# guest believes, a little too long each time. The kernel would panic over a power
-	# management block that QEMU does not have.
+	# management block that QEMU does not have. QEMU would put the initrd behind 64 MB.
 	timeout --kill-after=5 "$((SECONDS < time_limit ? time_limit - SECONDS : 1))" qemu-system-arm -M raspi0 \
 		-icount shift=1,sleep=off -no-reboot \
 		-display none -monitor none -serial "file:$console" \
 		-kernel "$board/boot/vmlinuz-$version" \
 		-dtb "$board/usr/lib/linux-image-$version/bcm2835-rpi-zero.dtb" \
-		-initrd "$tmp/initrd" \
-		-append "console=ttyAMA0,115200 loglevel=3 rdinit=/init panic=1 initcall_blacklist=bcm2835_pm_driver_init" \
+		-device "loader,file=$tmp/initrd,addr=$initrd_address,force-raw=on" \
+		-append "console=ttyAMA0,115200 loglevel=3 rdinit=/init panic=1 initcall_blacklist=bcm2835_pm_driver_init initrd=$initrd_address,$(stat -c %s "$tmp/initrd")${1:+ mem=$1}" \
 		-device usb-net,netdev=net \
 		-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$port-10.0.2.15:5000,hostfwd=tcp:127.0.0.1:$guest_port-10.0.2.15:2323" \
 		</dev/null >"$tmp/qemu" 2>&1 &
