@@ -137,7 +137,7 @@ func (l *limitListener) awaitBody(h http.Handler) http.Handler {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxChange))
 		extendDeadline(w) // that may have taken time
 		if err != nil {
-			http.Error(w, fmt.Sprintf("the body of the request did not come within %v, or has more than %d bytes", clientTimeout, maxChange), http.StatusBadRequest)
+			http.Error(w, fmt.Sprintf("the body of the request is damaged, did not come within %v, or has more than %d bytes", clientTimeout, maxChange), http.StatusBadRequest)
 			return
 		}
 		control.SetReadDeadline(time.Time{})
