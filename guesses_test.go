@@ -138,6 +138,7 @@ func TestGuessesOfMany(t *testing.T) {
 			t.Errorf("the right password from another address took %v", took)
 		}
 		time.Sleep(maxGuessQueue * guessTime)
+		synctest.Wait()
 		if g.queued != 0 {
 			t.Errorf("%d still wait", g.queued)
 		}
