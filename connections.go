@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -94,6 +96,7 @@ func newLimitListener(l net.Listener, s *stream, maxFiles int, logger *log.Logge
 // serve has web serve the connections, over TLS if there is a certificate.
 func (l *limitListener) serve(web *http.Server, cert *certificate) error {
 	web.ConnState = l.setState
+	web.Handler = l.awaitBody(web.Handler)
 	if cert != nil {
 		web.ErrorLog = log.New(&handshakeLog{log: l.log}, "", 0)
 		return web.Serve(newTLSListener(l, cert))
@@ -115,6 +118,33 @@ func (l *limitListener) setState(conn net.Conn, state http.ConnState) {
 		l.changes++
 		c.state, c.since = state, l.changes
 	}
+}
+
+// awaitBody reads the body of a request, before h gets it: clients have clientTimeout for maxChange
+// bytes. Meanwhile their connection is one without a request, or a stranger could keep all of them
+// busy. Without a body, no time is limited: the server notices when a client that waits for its
+// answer is gone.
+func (l *limitListener) awaitBody(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			h.ServeHTTP(w, r)
+			return
+		}
+		conn := r.Context().Value(connectionKey{}).(*connection).conn
+		l.setState(conn, http.StateNew)
+		control := http.NewResponseController(w)
+		control.SetReadDeadline(time.Now().Add(clientTimeout))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxChange))
+		extendDeadline(w) // that may have taken time
+		if err != nil {
+			http.Error(w, fmt.Sprintf("the body of the request is damaged, did not come within %v, or has more than %d bytes", clientTimeout, maxChange), http.StatusBadRequest)
+			return
+		}
+		control.SetReadDeadline(time.Time{})
+		l.setState(conn, http.StateActive)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Accept returns the next connection that there is room for.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -24,10 +25,15 @@ type limitTest struct {
 }
 
 func testLimit(t *testing.T, test func(*limitTest)) {
+	testLimitOf(t, accessOptions{}, test)
+}
+
+func testLimitOf(t *testing.T, o accessOptions, test func(*limitTest)) {
 	synctest.Test(t, func(t *testing.T) {
 		lt := &limitTest{T: t, stream: startStream(t), accept: make(chan any, 6)}
 		logger := log.New(&lt.log, "", 0)
-		web := newWebServer(t.Context(), newHandler(lt.stream, &supervisor{stream: lt.stream}), socketCalls{}, logger)
+		handler := newAccess(o, "", logger).guard(newHandler(lt.stream, &supervisor{stream: lt.stream}))
+		web := newWebServer(t.Context(), handler, socketCalls{}, logger)
 		go newLimitListener(lt, lt.stream, 12, logger).serve(web, nil)
 		test(lt)
 		web.Close()
@@ -218,19 +224,58 @@ func TestLimitLog(t *testing.T) {
 	})
 }
 
+// lateBody ends the header of a request whose body is to come.
+const lateBody = " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+
 // A request whose body does not come is given up, whether anybody wants the body or not. A
 // feed that was asked for with a body goes on.
 func TestBodyTime(t *testing.T) {
 	testLimit(t, func(lt *limitTest) {
-		const late = " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
 		all := map[string]*limitClient{"a": lt.connect("10.0.0.1", ""), "b": lt.connect("10.0.0.2", ""), "c": lt.connect("10.0.0.3", "")}
-		io.WriteString(all["a"], "POST /settings"+late)
-		io.WriteString(all["b"], "GET /healthz"+late)
-		io.WriteString(all["c"], "GET /events"+late+"123456789")
+		io.WriteString(all["a"], "POST /settings"+lateBody)
+		io.WriteString(all["b"], "GET /healthz"+lateBody)
+		io.WriteString(all["c"], "GET /events"+lateBody+"123456789")
 		time.Sleep(clientTimeout - time.Second)
 		lt.expectClosed(all, "")
 		time.Sleep(2 * time.Second)
 		lt.expectClosed(all, "ab")
+		time.Sleep(time.Minute)
+		lt.expectClosed(all, "ab")
+	})
+}
+
+// Nor do the bodies of strangers, who have no password, keep connections: they are given up, too, and
+// until then make room for others.
+func TestBodyOfStranger(t *testing.T) {
+	auth := "anna:hunter2"
+	testLimitOf(t, accessOptions{auth: &auth}, func(lt *limitTest) {
+		all := make(map[string]*limitClient)
+		for i, name := range []string{"a", "b", "c", "d", "e", "f"} {
+			all[name] = lt.connect(fmt.Sprintf("10.0.0.%d", i+1), "")
+			io.WriteString(all[name], "POST /settings"+lateBody)
+		}
+		time.Sleep(2 * requestGrace)
+		lt.expectClosed(all, "")
+		if got := <-lt.connect("10.0.0.7", "/stream").answer; got != "401 Unauthorized" {
+			t.Errorf("a newcomer got %s, want to be asked for the password", got)
+		}
+		lt.expectClosed(all, "a")
+		time.Sleep(clientTimeout)
+		lt.expectClosed(all, "abcdef")
+	})
+}
+
+// A body of more bytes than any change has is not kept.
+func TestBodySize(t *testing.T) {
+	testLimit(t, func(lt *limitTest) {
+		for size, want := range map[int]string{maxChange: "403 Forbidden", maxChange + 1: "400 Bad Request"} {
+			c := lt.connect("10.0.0.1", "")
+			go fmt.Fprintf(c, "POST /settings HTTP/1.1\r\nHost: test\r\nSec-Fetch-Site: cross-site\r\nContent-Length: %d\r\n\r\n%0*d", size, size, 0)
+			if got := <-c.answer; got != want {
+				t.Errorf("%d bytes: got %s, want %s", size, got, want)
+			}
+		}
+		time.Sleep(time.Second) // until the server has closed one
 	})
 }
 

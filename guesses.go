@@ -15,10 +15,13 @@ const (
 	guessTime   = time.Second
 
 	// Wrong passwords are remembered for guessMemory, of at most maxGuessers addresses. Of an
-	// address at most maxGuessQueue requests wait: for less than clientTimeout together.
-	guessMemory   = 10 * time.Minute
-	maxGuessers   = 256
-	maxGuessQueue = 8
+	// address at most maxGuessQueue requests wait: for less than clientTimeout together. Of all
+	// addresses, maxGuessesQueued do, or they could keep all connections busy: less than
+	// otherConnections.
+	guessMemory      = 10 * time.Minute
+	maxGuessers      = 256
+	maxGuessQueue    = 8
+	maxGuessesQueued = 32
 )
 
 // guesses slow down who guesses passwords. After a few wrong ones, an address gets one answer at a
@@ -28,9 +31,10 @@ const (
 type guesses struct {
 	log *log.Logger
 
-	mu    sync.Mutex // protects these
-	from  map[string]*guesser
-	lines spacedLines
+	mu     sync.Mutex // protects these
+	from   map[string]*guesser
+	queued int // requests of all that wait or are answered
+	lines  spacedLines
 }
 
 // A guesser is an address that wrong passwords came from.
@@ -86,10 +90,11 @@ func (g *guesses) enter(address string, right bool) (one *guesser, ok bool) {
 	if one.wrong <= freeGuesses {
 		return nil, true
 	}
-	if one.queued >= maxGuessQueue {
+	if one.queued >= maxGuessQueue || g.queued >= maxGuessesQueued {
 		return nil, false
 	}
 	one.queued++
+	g.queued++
 	g.logSlowed(address)
 	return one, true
 }
@@ -99,6 +104,7 @@ func (g *guesses) leave(one *guesser) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	one.queued--
+	g.queued--
 }
 
 // add adds a guesser in place of one at the same address, or of the one who has been silent for

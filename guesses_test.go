@@ -114,6 +114,37 @@ func TestGuessesTakeTurns(t *testing.T) {
 	})
 }
 
+// However many addresses guess, only so many wait, and the right password from another one does not.
+func TestGuessesOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newTestGuesses(io.Discard)
+		refused := 0
+		for i := range 100 {
+			remote := fmt.Sprintf("10.0.0.%d:1", i)
+			g.guess(t, remote, false, freeGuesses)
+			for range maxGuessQueue {
+				go func() {
+					if !g.await(t.Context(), remote, false) {
+						refused++
+					}
+				}()
+				synctest.Wait()
+			}
+		}
+		if want := 100*maxGuessQueue - maxGuessesQueued; refused != want {
+			t.Errorf("%d were refused, want %d", refused, want)
+		}
+		if took := g.guess(t, "192.0.2.7:1", true, 1); took != 0 {
+			t.Errorf("the right password from another address took %v", took)
+		}
+		time.Sleep(maxGuessQueue * guessTime)
+		synctest.Wait()
+		if g.queued != 0 {
+			t.Errorf("%d still wait", g.queued)
+		}
+	})
+}
+
 // However many addresses there are, as many are remembered: those that came last.
 func TestGuessesMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

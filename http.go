@@ -52,7 +52,7 @@ func newHandler(s *stream, k *supervisor) http.Handler {
 	mux.HandleFunc("GET /settings", v.serveSettings)
 	mux.HandleFunc("POST /settings", v.changeSettings)
 	mux.HandleFunc("OPTIONS /settings", allow("GET, HEAD, OPTIONS, POST"))
-	return limitBody(s.panics.handler(http.AllowQuerySemicolons(mux)))
+	return s.panics.handler(http.AllowQuerySemicolons(mux))
 }
 
 // allow answers what methods there are. It does not let other pages use them: see origins.

@@ -178,19 +178,6 @@ func extendDeadline(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientTimeout))
 }
 
-// limitBody gives clients clientTimeout for the body of a request, and maxChange bytes. Without a
-// body, no time is limited: the server notices meanwhile when a client that waits for its answer
-// is gone. It goes before all other handlers, as MaxBytesReader wants the server's own writer.
-func limitBody(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(clientTimeout))
-			r.Body = http.MaxBytesReader(w, r.Body, maxChange)
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
 // sendBody writes b, however long that takes, while the client takes enough of it.
 func sendBody(w http.ResponseWriter, b []byte) error {
 	for piece := range slices.Chunk(b, maxChunk) {
