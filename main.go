@@ -127,7 +127,8 @@
 //
 // Under systemd, porthole takes the sockets that it has opened (LISTEN_FDS) in place of -listen,
 // tells when it is ready and how it is (sd_notify), and, if WatchdogSec is set, that it is alive:
-// it is not while the driver of a camera does not return, or no connections are accepted.
+// it is not while the driver of a camera does not return, or no connections are accepted. There,
+// SIGHUP without a certificate does nothing.
 //
 // The flags are:
 //

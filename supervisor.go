@@ -64,6 +64,7 @@ type supervisor struct {
 	dropUnusedPages func() // after the first picture; nil: nothing to do
 
 	steps atomic.Uint32 // counts what it has done, which shows that it does not hang
+	waits atomic.Bool   // for a viewer: there are no steps meanwhile
 
 	devices          []string           // that there were when the search last looked
 	failures         map[string]failure // devices that may be no cameras
@@ -126,7 +127,7 @@ func (sv *supervisor) run(ctx context.Context) {
 			sv.updateStatus(func(s *cameraStatus) { s.Reason = err.Error() })
 		}
 	}
-	for sv.idle == 0 || sv.stream.waitViewer(ctx) {
+	for sv.idle == 0 || sv.awaitViewer(ctx) {
 		sv.steps.Add(1)
 		err := sv.guard(func() error { return sv.show(ctx) })
 		if ctx.Err() != nil {
@@ -139,6 +140,13 @@ func (sv *supervisor) run(ctx context.Context) {
 			sleep(ctx, retryInterval) // it may panic again at once
 		}
 	}
+}
+
+// awaitViewer waits until somebody watches; false if ctx ends first.
+func (sv *supervisor) awaitViewer(ctx context.Context) bool {
+	sv.waits.Store(true)
+	defer sv.waits.Store(false)
+	return sv.stream.waitViewer(ctx)
 }
 
 // guard calls f, and makes an error of a panic in it, which it logs.

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -60,6 +63,8 @@ func reportService(ctx context.Context, v server, l *limitListener) {
 		return
 	}
 	defer conn.Close()
+	// ExecReload of the unit sends SIGHUP. Without a certificate there is nothing to do.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	tell := func(message string) { conn.Write([]byte(message)) } // nobody could do anything about an error
 	tell("READY=1")
 	defer tell("STOPPING=1")
@@ -70,15 +75,22 @@ func reportService(ctx context.Context, v server, l *limitListener) {
 		interval = min(interval, watchdog/3)
 	}
 	var last string
+	var hung bool
 	alive := aliveness{supervisor: v.supervisor, listener: l, since: time.Now()}
 	for {
-		if status := v.statusText(); status != last {
+		status, err := v.statusText(), alive.check(time.Now())
+		if err != nil {
+			status = err.Error()
+			if !hung {
+				l.log.Print(err)
+			}
+		}
+		hung = err != nil
+		if status != last {
 			last = status
 			tell("STATUS=" + status)
 		}
-		if err := alive.check(time.Now()); err != nil {
-			tell("STATUS=" + err.Error())
-		} else if watchdog > 0 {
+		if watchdog > 0 && !hung {
 			tell("WATCHDOG=1")
 		}
 		select {
@@ -92,11 +104,14 @@ func reportService(ctx context.Context, v server, l *limitListener) {
 // statusText says in a line how the camera is, and how many watch.
 func (v server) statusText() string {
 	st := v.supervisor.currentStatus()
-	camera := st.Reason
-	if camera == "" {
-		camera = st.cameraInfo.String()
+	text := fmt.Sprintf("%s, viewers: %d", st.Mode, len(v.stream.state().List))
+	switch {
+	case st.Reason != "":
+		text += ", " + st.Reason
+	case st.Name != "": // else none was looked for yet
+		text += ", " + st.cameraInfo.String()
 	}
-	return fmt.Sprintf("%s, viewers: %d, %s", st.Mode, len(v.stream.state().List), camera)
+	return text
 }
 
 // watchdogInterval returns how often the service manager wants to hear that we are alive; 0: never.
@@ -121,13 +136,13 @@ type aliveness struct {
 // or if no connections are accepted.
 func (a *aliveness) check(now time.Time) error {
 	st := a.supervisor.currentStatus()
-	if steps := a.supervisor.steps.Load(); steps != a.steps || st.Mode == modeIdle {
+	if steps := a.supervisor.steps.Load(); steps != a.steps || a.supervisor.waits.Load() {
 		a.steps, a.since = steps, now
 	}
 	// A camera has its own limits, and a search may try several.
 	limit := time.Minute + 2*stallAfter(interval(st.FPS))
 	if hung := now.Sub(a.since); hung > limit {
-		return fmt.Errorf("%s hangs for %v", st.label(), hung.Round(time.Second))
+		return fmt.Errorf("%s hangs for %v", cmp.Or(st.label(), "the camera"), hung.Round(time.Second))
 	}
 	if !a.listener.accepts(acceptLimit) {
 		return errors.New("connections are not accepted")

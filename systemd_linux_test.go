@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -59,10 +60,21 @@ func TestServiceReports(t *testing.T) {
 	viewer := ask(t, "GET", p.url+"/stream")
 	awaitMessage(t, messages, "STATUS=live, viewers: 1, emulated camera")
 	viewer.Body.Close()
+	cmd.Process.Signal(syscall.SIGHUP) // systemctl reload
+	awaitMessage(t, messages, "STATUS=live, viewers: 0, emulated camera")
 	if status := p.stop(); status != 0 {
 		t.Errorf("got status %d, want 0", status)
 	}
 	awaitMessage(t, messages, "STOPPING=1")
+}
+
+// Before the first camera was found, there is nothing to say about it.
+func TestServiceStatusFirst(t *testing.T) {
+	s := newStream(10, thisHost.sockets)
+	sv := newSupervisor(s, nil, settings{}, 0, log.New(io.Discard, "", 0))
+	if got, want := (server{s, sv}).statusText(), "idle, viewers: 0"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // What hangs is not alive: a camera whose driver does not return, and a loop that accepts no
@@ -95,7 +107,12 @@ func TestServiceHangs(t *testing.T) {
 			t.Errorf("after %v: got %v, want %s", after, got, want)
 		}
 	}
+	sv.waits.Store(true)
 	want(2*time.Hour, "<nil>") // nobody watches
+	sv.waits.Store(false)
+	want(2*time.Hour+2*time.Minute, "the camera hangs for 2m0s") // while it is released
+	sv.steps.Add(1)
+	want(2*time.Hour, "<nil>")
 	sv.updateStatus(func(st *cameraStatus) { st.Mode, st.Device, st.FPS = modeLive, "/dev/video9", 30 })
 	want(2*time.Hour+time.Minute, "<nil>")
 	want(2*time.Hour+2*time.Minute, "/dev/video9 hangs for 2m0s")

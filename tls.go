@@ -80,6 +80,7 @@ func (l tlsListener) Accept() (net.Conn, error) {
 
 // A handshakeLog is what the web server logs to. Of TLS handshakes that fail it logs one a minute:
 // each scan of the network has some, and browsers that do not trust the certificate have several.
+// It logs none of connections that just end, like those of limitListener.accepts.
 type handshakeLog struct {
 	log *log.Logger
 
@@ -90,7 +91,7 @@ type handshakeLog struct {
 func (h *handshakeLog) Write(line []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if bytes.Contains(line, []byte("TLS handshake error")) && !h.lines.due() {
+	if bytes.Contains(line, []byte("TLS handshake error")) && (bytes.HasSuffix(line, []byte(": EOF\n")) || !h.lines.due()) {
 		return len(line), nil
 	}
 	h.log.Print(string(line))

@@ -1,5 +1,5 @@
 # The emulated Raspberry Pi Zero: what it needs, the system that it boots, and
-# how to have it run something. Part of .ci/pizero.
+# how to have it run something. Part of .ci/pizero; .ci/arm64 and .ci/systemd use some of it.
 #
 # QEMU emulates the board, with the kernel that Debian has for it and BusyBox
 # for all the rest.
@@ -23,7 +23,7 @@ set_up() {
 	tmp=$(mktemp -d)
 	trap clean_up EXIT
 	trap 'exit 1' INT TERM HUP
-	build_modules
+	[[ -z $compiler ]] || build_modules
 	SECONDS=0
 }
 
