@@ -10,7 +10,7 @@ import (
 func startChromium(t *testing.T, scripts bool) *browser {
 	driver := lookFor(t, "chromedriver")
 	program := lookFor(t, "chromium", "chromium-browser", "google-chrome")
-	b := &browser{name: "Chromium", downloads: t.TempDir()}
+	b := &browser{name: "Chromium", downloads: t.TempDir(), closesImages: true}
 
 	cmd := exec.Command(driver, "--port=0")
 	out, err := cmd.StdoutPipe()
@@ -25,7 +25,7 @@ func startChromium(t *testing.T, scripts bool) *browser {
 	if !scripts {
 		preferences["profile.managed_default_content_settings.javascript"] = 2
 	}
-	answer, err := overHTTP("POST", base, map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
+	base = newSession(t, base, map[string]any{
 		"browserName":       "chrome",
 		"goog:loggingPrefs": map[string]string{"browser": "ALL"},
 		"goog:chromeOptions": map[string]any{
@@ -35,18 +35,9 @@ func startChromium(t *testing.T, scripts bool) *browser {
 				"--disable-background-networking", "--disable-component-update", "--disable-sync",
 				"--window-size=1000,700", "--user-data-dir=" + t.TempDir()},
 		},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var session struct{ SessionID string }
-	if err := json.Unmarshal(answer, &session); err != nil {
-		t.Fatal(err)
-	}
-	base += "/" + session.SessionID
-	t.Cleanup(func() { overHTTP("DELETE", base, nil) }) // Chromium ends
+	})
 
-	b.script = func(function string) string { return "return " + function + ".apply(null, arguments)" }
+	b.script, b.hide = returnApplied, b.behindTab
 	b.send = func(c command, params any) (json.RawMessage, error) { return overHTTP(c.method, base+c.path, params) }
 	b.complaints = func(t *testing.T) (all []string) {
 		answer, err := overHTTP("POST", base+"/se/log", map[string]string{"type": "browser"})

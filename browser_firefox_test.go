@@ -18,7 +18,7 @@ import (
 
 func startFirefox(t *testing.T, scripts bool) *browser {
 	program := lookFor(t, "firefox-esr", "firefox")
-	b := &browser{name: "Firefox", downloads: t.TempDir()}
+	b := &browser{name: "Firefox", downloads: t.TempDir(), closesImages: true}
 	profile := t.TempDir()
 	preferences := fmt.Sprintf(`
 		user_pref("marionette.port", 0); // any
@@ -52,7 +52,7 @@ func startFirefox(t *testing.T, scripts bool) *browser {
 		}
 	}()
 	startProcess(t, cmd)
-	b.script = asDebugger
+	b.script, b.hide = asDebugger, b.behindTab
 	b.complaints = func(*testing.T) []string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -75,7 +75,7 @@ func startFirefox(t *testing.T, scripts bool) *browser {
 		t.Fatal(err)
 	}
 	b.send = m.send
-	if _, err := m.send(command{name: "WebDriver:NewSession"}, map[string]any{}); err != nil {
+	if _, err := m.send(command{name: "WebDriver:NewSession"}, map[string]any{"acceptInsecureCerts": true}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

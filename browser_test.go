@@ -18,17 +18,24 @@ import (
 )
 
 // A browser is a real one, without a window on any screen. Chromium is driven
-// by WebDriver (W3C) through chromedriver, Firefox by the same commands through
-// Marionette, which it has built in.
+// by WebDriver (W3C) through chromedriver, WebKit through WebKitWebDriver, Firefox
+// by the same commands through Marionette, which it has built in.
 type browser struct {
 	name      string
 	downloads string // directory
+
+	// closesImages is whether it closes the connection of a stream in an <img> that is taken
+	// from the page. WebKitGTK reads no more and leaves it open, for porthole to end.
+	closesImages bool
 
 	// send sends a command with its parameters and returns the answer's value.
 	send func(c command, params any) (json.RawMessage, error)
 
 	// script returns what to execute so that a function of the page's own scripts runs.
 	script func(function string) string
+
+	// hide hides the page, and returns what shows it again.
+	hide func(t *testing.T) (show func())
 
 	// complaints returns what is on the console for a person to worry about,
 	// since it was asked last.
@@ -54,6 +61,7 @@ var (
 var browsers = map[string]func(t *testing.T, scripts bool) *browser{
 	"Chromium": startChromium,
 	"Firefox":  startFirefox,
+	"WebKit":   startWebKit,
 }
 
 // lookFor returns the path of the first of these programs that is installed.
@@ -64,8 +72,30 @@ func lookFor(t *testing.T, programs ...string) string {
 			return path
 		}
 	}
-	skip.Test(t, programs[0]+" is not installed", "install it: chromium and chromium-driver, firefox-esr on Debian")
+	skip.Test(t, programs[0]+" is not installed", "install it: chromium and chromium-driver, firefox-esr, webkit2gtk-driver and xvfb on Debian")
 	return ""
+}
+
+// newSession has a driver start its browser until the test ends, and returns the session's URL.
+func newSession(t *testing.T, base string, capabilities map[string]any) string {
+	t.Helper()
+	capabilities["acceptInsecureCerts"] = true
+	answer, err := overHTTP("POST", base, map[string]any{"capabilities": map[string]any{"alwaysMatch": capabilities}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var session struct{ SessionID string }
+	if err := json.Unmarshal(answer, &session); err != nil {
+		t.Fatal(err)
+	}
+	base += "/" + session.SessionID
+	t.Cleanup(func() { overHTTP("DELETE", base, nil) }) // the browser ends
+	return base
+}
+
+// returnApplied returns a script of WebDriver that runs a function.
+func returnApplied(function string) string {
+	return "return " + function + ".apply(null, arguments)"
 }
 
 // overHTTP sends a WebDriver command.
@@ -81,7 +111,7 @@ func overHTTP(method, url string, params any) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Timeout: 2 * limit}).Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -191,4 +221,17 @@ func (b *browser) photograph(t *testing.T) image.Image {
 		t.Fatal(err)
 	}
 	return picture
+}
+
+// behindTab hides the page behind another tab.
+func (b *browser) behindTab(t *testing.T) (show func()) {
+	var old string
+	b.do(t, getWindow, nil, &old)
+	var tab struct{ Handle string }
+	b.do(t, newWindow, map[string]any{"type": "tab", "focus": true}, &tab)
+	b.do(t, switchWindow, map[string]any{"handle": tab.Handle, "name": tab.Handle, "focus": true}, nil)
+	return func() {
+		b.do(t, closeWindow, nil, nil)
+		b.do(t, switchWindow, map[string]any{"handle": old, "name": old, "focus": true}, nil)
+	}
 }

@@ -59,7 +59,7 @@ func testOtherPages(t *testing.T, b *browser) {
 				'show the stream': image(url + '/stream'),
 				'show a snapshot': image(url + '/snapshot'),
 				'read the state': fetch(url + '/state', { headers: { 'Cache-Control': 'no-cache' } }).then(r => r.json()),
-				'read the stream': fetch(url + '/stream').then(r => r.body.getReader().read()),
+				'read the stream': fetch(url + '/stream?raw=1').then(r => r.body.getReader().read()),
 				'read events': new Promise((onmessage, onerror) => Object.assign(new EventSource(url + '/events'), { onmessage, onerror })),
 				'change settings': change('application/json', '{"fps":2}'),
 				'change settings by a form': change('application/x-www-form-urlencoded', 'fps=2'),
