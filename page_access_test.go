@@ -34,6 +34,26 @@ func testPassword(t *testing.T, b *browser) {
 	checkQuiet(t, b)
 }
 
+// testTLS has the page over HTTPS, behind a password.
+func testTLS(t *testing.T, b *browser) {
+	flags, _ := writeCertificate(t, t.TempDir())
+	p := begin(t, append(flags, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "2", "-auth", "anna:secret")...)
+	b.open(t, strings.Replace(p.url, "//", "//anna:secret@", 1)+"/")
+	b.await(t, "there is a picture", "isSecureContext && shown && state.mode === 'live' && settings && settings.size")
+	checkSight(t, b, "picture")
+	var event map[string]any
+	b.eval(t, &event, `
+		return new Promise((resolve, onerror) => Object.assign(new EventSource(at('events')), {
+			onerror, onmessage(event) { this.close(); resolve(JSON.parse(event.data)) },
+		}))`)
+	if event["mode"] != "live" {
+		t.Errorf("got event %v, want one of a live camera", event)
+	}
+	b.eval(t, nil, "return change({ fps: 20 })")
+	b.await(t, "pictures come faster", "framesPerSecond() > 10")
+	checkQuiet(t, b)
+}
+
 // testOtherPages has pages of another server: any may show the picture, and those of -allow-origin
 // may read everything and change nothing.
 func testOtherPages(t *testing.T, b *browser) {

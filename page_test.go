@@ -45,6 +45,7 @@ var pageTests = []pageTest{
 	{"phone", testPhone},
 	{"policy", testPolicy},
 	{"password", testPassword},
+	{"TLS", testTLS},
 	{"other pages", testOtherPages},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
