@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 // authVariable is where -auth comes from if the flag is not given. The flag is seen in lists of
@@ -91,10 +92,10 @@ func newAccess(o accessOptions, ownName string, logger *log.Logger) *access {
 		guesses: newGuesses(logger),
 	}
 	if o.authView != nil {
-		a.auth[sha256.Sum256([]byte(*o.authView))] = roleView
+		a.auth[sumOf(*o.authView)] = roleView
 	}
 	if o.auth != nil {
-		a.auth[sha256.Sum256([]byte(*o.auth))] = roleOwner
+		a.auth[sumOf(*o.auth)] = roleOwner
 	}
 	return a
 }
@@ -149,12 +150,25 @@ func (a *access) authorize(w http.ResponseWriter, r *http.Request) bool {
 
 // roleOf returns what a user with a password may do. It takes the same time for all of them.
 func (a *access) roleOf(user, password string) role {
-	sum := sha256.Sum256([]byte(user + ":" + password))
+	sum := sumOf(user + ":" + password)
 	may := 0
 	for pair, role := range a.auth {
 		may |= subtle.ConstantTimeCompare(pair[:], sum[:]) * int(role)
 	}
 	return role(may)
+}
+
+// sumOf returns the sum of a user and a password, in UTF-8. What is not UTF-8 is Latin-1: so libsoup
+// sends passwords, with all browsers of WebKitGTK, whatever the server asks for.
+func sumOf(pair string) [sha256.Size]byte {
+	if !utf8.ValidString(pair) {
+		letters := make([]rune, len(pair))
+		for i := range letters {
+			letters[i] = rune(pair[i])
+		}
+		pair = string(letters)
+	}
+	return sha256.Sum256([]byte(pair))
 }
 
 // setSafetyHeader sets what browsers are told with every answer: to believe its Content-Type, and to

@@ -81,6 +81,8 @@ func TestAuth(t *testing.T) {
 		{"GET /state", "anna:", 401, "the user or the password is wrong\n"},
 		{"GET /state", "anna:se", 401, "the user or the password is wrong\n"},
 		{"GET /state", "guest:se:cret ä", 401, "the user or the password is wrong\n"},
+		{"GET /state", "anna:se:cret \xe4", 200, ""}, // Latin-1
+		{"GET /state", "anna:se:cret \xc3", 401, "the user or the password is wrong\n"},
 		{"OPTIONS /settings", "", 401, "a user and a password are needed here\n"},
 		{"OPTIONS /settings", viewer, 204, ""},
 		{"POST /settings", "", 401, "a user and a password are needed here\n"},

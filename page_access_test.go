@@ -34,6 +34,26 @@ func testPassword(t *testing.T, b *browser) {
 	checkQuiet(t, b)
 }
 
+// testTLS has the page over HTTPS, behind a password.
+func testTLS(t *testing.T, b *browser) {
+	flags, _ := writeCertificate(t, t.TempDir())
+	p := begin(t, append(flags, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "2", "-auth", "anna:secret")...)
+	b.open(t, strings.Replace(p.url, "//", "//anna:secret@", 1)+"/")
+	b.await(t, "there is a picture", "isSecureContext && shown && state.mode === 'live' && settings && settings.size")
+	checkSight(t, b, "picture")
+	var event map[string]any
+	b.eval(t, &event, `
+		return new Promise((resolve, onerror) => Object.assign(new EventSource(at('events')), {
+			onerror, onmessage(event) { this.close(); resolve(JSON.parse(event.data)) },
+		}))`)
+	if event["mode"] != "live" {
+		t.Errorf("got event %v, want one of a live camera", event)
+	}
+	b.eval(t, nil, "return change({ fps: 20 })")
+	b.await(t, "pictures come faster", "framesPerSecond() > 10")
+	checkQuiet(t, b)
+}
+
 // testOtherPages has pages of another server: any may show the picture, and those of -allow-origin
 // may read everything and change nothing.
 func testOtherPages(t *testing.T, b *browser) {
@@ -59,7 +79,7 @@ func testOtherPages(t *testing.T, b *browser) {
 				'show the stream': image(url + '/stream'),
 				'show a snapshot': image(url + '/snapshot'),
 				'read the state': fetch(url + '/state', { headers: { 'Cache-Control': 'no-cache' } }).then(r => r.json()),
-				'read the stream': fetch(url + '/stream').then(r => r.body.getReader().read()),
+				'read the stream': fetch(url + '/stream?raw=1').then(r => r.body.getReader().read()),
 				'read events': new Promise((onmessage, onerror) => Object.assign(new EventSource(url + '/events'), { onmessage, onerror })),
 				'change settings': change('application/json', '{"fps":2}'),
 				'change settings by a form': change('application/x-www-form-urlencoded', 'fps=2'),

@@ -32,7 +32,7 @@ var pageTests = []pageTest{
 	{"the line", testLine},
 	{"a clock is set", testClockSet},
 	{"camera lost", testCameraLost},
-	{"hidden tab", testHiddenTab},
+	{"hidden", testHidden},
 	{"left and back", testBack},
 	{"pause", testPause},
 	{"server gone", testServerGone},
@@ -45,6 +45,7 @@ var pageTests = []pageTest{
 	{"phone", testPhone},
 	{"policy", testPolicy},
 	{"password", testPassword},
+	{"TLS", testTLS},
 	{"other pages", testOtherPages},
 	{"no fetch", testNoFetch},
 	{"old browser", testOldBrowser},
@@ -53,7 +54,7 @@ var pageTests = []pageTest{
 // TestBrowser has the page in real browsers.
 func TestBrowser(t *testing.T) {
 	if testing.Short() {
-		skip.Test(t, "browsers take two minutes", "run it without -short")
+		skip.Test(t, "browsers take three minutes", "run it without -short")
 	}
 	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
 		skip.Test(t, "the page is the same for all processors", "run it on amd64 or arm64")
@@ -261,27 +262,14 @@ func awaitViewers(t *testing.T, p *program, n float64) {
 	eventually(t, fmt.Sprintf("there are %v viewers", n), func() bool { return stateOf(t, p)["viewers"] == n })
 }
 
-// newTab opens another tab in front.
-func (b *browser) newTab(t *testing.T) (back func()) {
-	var old string
-	b.do(t, getWindow, nil, &old)
-	var tab struct{ Handle string }
-	b.do(t, newWindow, map[string]any{"type": "tab", "focus": true}, &tab)
-	b.do(t, switchWindow, map[string]any{"handle": tab.Handle, "name": tab.Handle, "focus": true}, nil)
-	return func() {
-		b.do(t, closeWindow, nil, nil)
-		b.do(t, switchWindow, map[string]any{"handle": old, "name": old, "focus": true}, nil)
-	}
-}
-
-func testHiddenTab(t *testing.T, b *browser) {
+func testHidden(t *testing.T, b *browser) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "15")
 	b.open(t, p.url+"/")
 	b.await(t, "there is a picture", "shown")
 	awaitViewers(t, p, 1)
-	back := b.newTab(t)
+	show := b.hide(t)
 	awaitViewers(t, p, 0)
-	back()
+	show()
 	awaitViewers(t, p, 1)
 	b.await(t, "it is live again", "fresh() && document.body.dataset.mode === 'live'")
 	checkQuiet(t, b)
