@@ -290,3 +290,31 @@ func TestTLSWrongFiles(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkTLSFrame encrypts a frame for one viewer, who does not decrypt it.
+func BenchmarkTLSFrame(b *testing.B) {
+	flags, _ := writeCertificate(b, b.TempDir())
+	cert, err := loadCertificate(flags[1], flags[3])
+	if err != nil {
+		b.Fatal(err)
+	}
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() {
+		tls.Client(far, trustAll).Handshake()
+		io.Copy(io.Discard, far)
+	}()
+	conns := make(chan net.Conn, 1)
+	conns <- near
+	conn, err := newTLSListener(&pipeListener{conns: conns}, cert).Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	part := testJPEG(frameSize, 1)
+	b.SetBytes(int64(len(part)))
+	for b.Loop() {
+		if _, err := conn.Write(part); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
