@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 	"unicode"
@@ -229,17 +229,13 @@ type driver struct {
 
 // register adds a driver to this build. The init functions of camera files call it.
 func register(d driver) {
-	thisHost.drivers = insertByRank(thisHost.drivers, d)
+	thisHost.drivers = append(thisHost.drivers, d)
+	sortByRank(thisHost.drivers)
 }
 
-// insertByRank inserts a driver into those sorted by rank. slices.SortFunc would add 6 KB
-// to the program.
-func insertByRank(drivers []driver, d driver) []driver {
-	i := slices.IndexFunc(drivers, func(other driver) bool { return other.rank > d.rank })
-	if i < 0 {
-		i = len(drivers)
-	}
-	return slices.Insert(drivers, i, d)
+// sortByRank sorts drivers. Package slices would add 8 KB to the program for each type.
+func sortByRank(drivers []driver) {
+	sort.SliceStable(drivers, func(i, j int) bool { return drivers[i].rank < drivers[j].rank })
 }
 
 // notFoundError is an error that says that there is no such camera: it matches

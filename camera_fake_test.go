@@ -149,9 +149,8 @@ func (c *fakeCamera) driver() driver {
 // withoutDevices returns the drivers of this build that have no devices, and others.
 func withoutDevices(others ...driver) []driver {
 	without := slices.DeleteFunc(slices.Clone(thisHost.drivers), func(d driver) bool { return d.devices != nil })
-	for _, d := range others {
-		without = insertByRank(without, d)
-	}
+	without = append(without, others...)
+	sortByRank(without)
 	return without
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ func findNodes(k v4l2.Kernel, want settings) ([]string, error) {
 	if len(nodes) == 0 {
 		return nil, errNoCamera
 	}
-	slices.SortStableFunc(nodes, func(a, b v4l2.Node) int { return rank(a, want.last) - rank(b, want.last) })
+	sort.SliceStable(nodes, func(i, j int) bool { return rank(nodes[i], want.last) < rank(nodes[j], want.last) })
 	var paths []string
 	for _, n := range nodes {
 		paths = append(paths, n.Path)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +90,7 @@ func (c *v4l2Camera) orderFormats(offered []v4l2.FourCC, want settings) []v4l2.F
 		return 2
 	}
 	formats := slices.Clone(c.formats)
-	slices.SortStableFunc(formats, func(a, b v4l2.FourCC) int { return rank(a) - rank(b) })
+	sort.SliceStable(formats, func(i, j int) bool { return rank(formats[i]) < rank(formats[j]) })
 	return formats
 }
 

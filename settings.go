@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"mime"
 	"net/http"
@@ -165,15 +166,14 @@ func (c *settingsChange) setField(name, value string) error {
 // controlSettings lists the controls of a change in the order of their names.
 func (c *settingsChange) controlSettings() ([]controlSetting, error) {
 	var set []controlSetting
-	for name, value := range c.Controls {
-		switch value.(type) {
+	for _, name := range slices.Sorted(maps.Keys(c.Controls)) {
+		switch value := c.Controls[name]; value.(type) {
 		case json.Number, string, bool:
 			set = append(set, controlSetting{name, fmt.Sprint(value), true})
 		default:
 			return nil, fmt.Errorf("%s: must be a number, a word, true or false", name)
 		}
 	}
-	slices.SortFunc(set, func(a, b controlSetting) int { return strings.Compare(a.name, b.name) })
 	return set, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sort"
 	"time"
 	"unsafe"
 
@@ -38,9 +39,8 @@ func Encoders(k Kernel) (encoders []EncoderNode) {
 		}
 		d.Close()
 	}
-	slices.SortStableFunc(encoders, func(a, b EncoderNode) int {
-		return slices.Index(codedFormats, a.Coded) - slices.Index(codedFormats, b.Coded)
-	})
+	rank := func(i int) int { return slices.Index(codedFormats, encoders[i].Coded) }
+	sort.SliceStable(encoders, func(i, j int) bool { return rank(i) < rank(j) })
 	return encoders
 }
 

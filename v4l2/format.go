@@ -3,9 +3,9 @@
 package v4l2
 
 import (
-	"cmp"
 	"errors"
 	"slices"
+	"sort"
 	"strings"
 	"unsafe"
 
@@ -94,7 +94,7 @@ func NearestSizes(sizes []FrameSize, want FrameSize) {
 	distance := func(s FrameSize) int {
 		return max(s.Width-want.Width, want.Width-s.Width) + max(s.Height-want.Height, want.Height-s.Height)
 	}
-	slices.SortStableFunc(sizes, func(a, b FrameSize) int { return cmp.Compare(distance(a), distance(b)) })
+	sort.SliceStable(sizes, func(i, j int) bool { return distance(sizes[i]) < distance(sizes[j]) })
 }
 
 // A PixFormat tells how pictures lie in memory: struct v4l2_pix_format or, with several planes
