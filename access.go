@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -179,8 +180,12 @@ func setSafetyHeader(h http.Header) {
 }
 
 // logOpen logs that others can watch, if they can.
-func (a *access) logOpen(at net.Addr, logger *log.Logger) {
-	if tcp, ok := at.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && len(a.auth) == 0 {
+func (a *access) logOpen(listeners []net.Listener, logger *log.Logger) {
+	reachable := func(l net.Listener) bool {
+		tcp, ok := l.Addr().(*net.TCPAddr)
+		return ok && !tcp.IP.IsLoopback()
+	}
+	if len(a.auth) == 0 && slices.ContainsFunc(listeners, reachable) {
 		logger.Print("anyone on the network can watch and change settings: -auth USER:PASSWORD sets a password")
 	}
 }

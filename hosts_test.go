@@ -159,8 +159,12 @@ func TestHostsOfSocket(t *testing.T) {
 // Only who listens for others says that they can watch.
 func TestOpenIsLogged(t *testing.T) {
 	const warning = "anyone on the network can watch and change settings: -auth USER:PASSWORD sets a password"
-	for listen, want := range map[string]bool{":0": true, "0.0.0.0:0": true, "127.0.0.1:0": false} {
-		p := begin(t, "-listen", listen, "-camera", "emulated")
+	for listen, want := range map[string]bool{":0": true, "0.0.0.0:0": true, "127.0.0.1:0": false, "127.0.0.1:0 :0": true} {
+		args := []string{"-camera", "emulated"}
+		for _, address := range strings.Fields(listen) {
+			args = append(args, "-listen", address)
+		}
+		p := begin(t, args...)
 		p.stop()
 		got := false
 		for line := range p.log {

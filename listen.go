@@ -35,8 +35,8 @@ func awaitListener(ctx context.Context, listen listenFunc, address string, logge
 }
 
 // awaitListeners opens a listening socket for each address, unless the service manager has opened
-// some for us, and returns them as one. It is nil if ctx ends before.
-func awaitListeners(ctx context.Context, h host, addresses []string, scheme string, logger *log.Logger) (net.Listener, error) {
+// some for us. There are none if ctx ends before.
+func awaitListeners(ctx context.Context, h host, addresses []string, scheme string, logger *log.Logger) ([]net.Listener, error) {
 	all, err := h.inherited()
 	if err != nil {
 		return nil, err
@@ -55,10 +55,7 @@ func awaitListeners(ctx context.Context, h host, addresses []string, scheme stri
 	for _, l := range all {
 		logger.Printf("watch at %s", strings.Join(urls(scheme, l.Addr()), " "))
 	}
-	if len(all) == 1 {
-		return all[0], nil
-	}
-	return newJoinedListener(all), nil
+	return all, nil
 }
 
 func closeAll(listeners []net.Listener) {
@@ -81,7 +78,11 @@ type acceptance struct {
 	err  error
 }
 
-func newJoinedListener(listeners []net.Listener) *joinedListener {
+// joinListeners returns listeners as one.
+func joinListeners(listeners []net.Listener) net.Listener {
+	if len(listeners) == 1 {
+		return listeners[0]
+	}
 	j := &joinedListener{listeners: listeners, accepted: make(chan acceptance)}
 	j.closed, j.close = context.WithCancel(context.Background())
 	for _, l := range listeners {

@@ -300,13 +300,13 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	if cert != nil {
 		scheme = "https"
 	}
-	listener, err := awaitListeners(ctx, h, o.listen, scheme, logger)
-	if err != nil || listener == nil {
+	listeners, err := awaitListeners(ctx, h, o.listen, scheme, logger)
+	if err != nil || len(listeners) == 0 {
 		return err
 	}
 	name, _ := os.Hostname() // "" if it has none
 	a := newAccess(o.accessOptions, name, logger)
-	a.logOpen(listener.Addr(), logger)
+	a.logOpen(listeners, logger)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -336,7 +336,7 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 		defer cancel()
 		web.Shutdown(short)
 	})
-	limited := newLimitListener(listener, s, h.maxFiles, logger)
+	limited := newLimitListener(joinListeners(listeners), s, h.maxFiles, logger)
 	start(func() { h.reportService(ctx, server{s, sv}, limited) })
 	if cert != nil {
 		start(func() { cert.reload(ctx, logger) })
