@@ -31,7 +31,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags := flag.NewFlagSet("porthole", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run prints errors, in a line of its own
 	flags.Usage = func() {}
-	flags.Func("listen", "`address` to listen on: host:port, :port or unix:/path; may be given several times (default :5000)", o.parseListen)
+	flags.Func("listen", "`address` to listen on: host:port, :port or unix:/path; may be given several times (default :5000, or :8080 and up if that is in use)", o.parseListen)
 	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice(drivers))
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Func("rotate", "turn pictures clockwise by so many `degrees`: 0, 90, 180 or 270 (default 0)", o.parseRotate)
@@ -50,9 +50,6 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` with the key of -tls-cert, as PEM")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = flags.Parse(args)
-	if len(o.listen) == 0 {
-		o.listen = []string{":5000"}
-	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
 	}

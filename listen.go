@@ -41,21 +41,54 @@ func awaitListeners(ctx context.Context, h host, addresses []string, scheme stri
 	if err != nil {
 		return nil, err
 	}
-	if len(all) > 0 {
-		addresses = nil
+	if len(all) == 0 {
+		if all, err = openListeners(ctx, h.listen, addresses, logger); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range all {
+		logger.Printf("watch at %s", strings.Join(urls(scheme, l.Addr()), " "))
+	}
+	return all, nil
+}
+
+// openListeners opens a listening socket for each address, or the usual one if there is none. It
+// opens none if one fails, or ctx ends before.
+func openListeners(ctx context.Context, listen listenFunc, addresses []string, logger *log.Logger) (all []net.Listener, err error) {
+	if len(addresses) == 0 {
+		l, err := openUsual(ctx, listen, logger)
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{l}, nil
 	}
 	for _, address := range addresses {
-		l, err := awaitListener(ctx, h.listen, address, logger)
+		l, err := awaitListener(ctx, listen, address, logger)
 		if err != nil || l == nil {
 			closeAll(all)
 			return nil, err
 		}
 		all = append(all, l)
 	}
-	for _, l := range all {
-		logger.Printf("watch at %s", strings.Join(urls(scheme, l.Addr()), " "))
-	}
 	return all, nil
+}
+
+const (
+	usualAddress = ":5000" // and OctoPrint's
+	firstSpare   = 8080    // ports, if that is in use
+	lastSpare    = 8099
+)
+
+// openUsual opens the socket of usualAddress, or of the first spare port that is free.
+func openUsual(ctx context.Context, listen listenFunc, logger *log.Logger) (net.Listener, error) {
+	l, err := openListener(ctx, listen, usualAddress)
+	for port := firstSpare; errors.Is(err, syscall.EADDRINUSE) && port <= lastSpare; port++ {
+		address := fmt.Sprintf(":%d", port)
+		if l, err = openListener(ctx, listen, address); err == nil {
+			logger.Printf("%s is in use by another program: %s is used instead", usualAddress, address)
+		}
+	}
+	return l, err
 }
 
 func closeAll(listeners []net.Listener) {
@@ -141,7 +174,7 @@ func openListener(ctx context.Context, listen listenFunc, address string) (net.L
 	l, err := listen(ctx, network, where)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: in use by another program: end it, or choose another address with -listen", address)
+		return nil, &advisedError{address + ": in use by another program: end it, or choose another address with -listen", err}
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: permission denied: run as root, or choose another address with -listen (%w)", address, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -177,3 +177,36 @@ func TestSeveralListeners(t *testing.T) {
 		}
 	}
 }
+
+// Without -listen, there are other ports when the usual one is in use, and the log says which.
+func TestListenUsual(t *testing.T) {
+	for name, test := range map[string]struct {
+		taken int // ports, of the usual one and the spare ones
+		want  string
+		line  string
+	}{
+		"free":         {0, ":5000", ""},
+		"in use":       {1, ":8080", ":5000 is in use by another program: :8080 is used instead\n"},
+		"spare in use": {3, ":8082", ":5000 is in use by another program: :8082 is used instead\n"},
+		"all in use":   {21, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked []string
+			listen := func(_ context.Context, _, address string) (net.Listener, error) {
+				asked = append(asked, address)
+				if len(asked) <= test.taken {
+					return nil, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
+				}
+				return &pipeListener{}, nil
+			}
+			var logged bytes.Buffer
+			_, err := openListeners(t.Context(), listen, nil, log.New(&logged, "", 0))
+			if got := asked[len(asked)-1]; err == nil && got != test.want || (err == nil) != (test.want != "") {
+				t.Errorf("got %s, error %v, want %s", got, err, test.want)
+			}
+			if got := logged.String(); got != test.line {
+				t.Errorf("it logged %q, want %q", got, test.line)
+			}
+		})
+	}
+}

@@ -134,7 +134,8 @@
 //
 //	-listen address
 //		where to listen: host:port, :port or unix:/path, a socket of mode 0660;
-//		may be given several times (default :5000)
+//		may be given several times (default :5000, or :8080 and up if that
+//		is in use)
 //	-camera camera
 //		auto, pi (on ARM), pi:1 or pi:imx477 for one of several, v4l2,
 //		emulated, or a device like /dev/video0

@@ -152,7 +152,6 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 func TestParseArgs(t *testing.T) {
 	defaults := options{
 		settings:   settings{camera: "auto", width: 640, height: 480, quality: 80, encoder: encoderAuto},
-		listen:     []string{":5000"},
 		idle:       10 * time.Second,
 		maxClients: 100,
 	}
