@@ -180,7 +180,7 @@
 //		answer to this name, too, like cam.example.com; may be given several
 //		times
 //	-version
-//		print the version and exit
+//		print the version, the commit, Go's version and the platform, and exit
 //
 // Porthole goes on without a log when the log's reader goes away. It waits for an address of
 // -listen that this machine does not have yet, or whose name is not known yet.
@@ -261,7 +261,7 @@ func run(ctx context.Context, h host, args []string, stdout, stderr io.Writer) i
 		fmt.Fprintln(stderr, "porthole:", err)
 		return 2
 	case opts.version:
-		fmt.Fprintln(stdout, "porthole", version())
+		fmt.Fprintln(stdout, describeVersion())
 		return 0
 	}
 	// With the default, 4 MB of garbage gather, more than everything else takes.
@@ -280,15 +280,6 @@ func logFlags() int {
 		return 0
 	}
 	return log.LstdFlags | log.Lmsgprefix
-}
-
-// version returns the release, or the commit that this was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }
 
 // serve listens and serves until ctx ends.

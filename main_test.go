@@ -268,7 +268,7 @@ func TestHelpAndVersion(t *testing.T) {
 	tests := []struct{ args, stdout string }{
 		{"-h", "Usage: porthole [flags]\n"},
 		{"-fps 2 -help", "Usage: porthole [flags]\n"},
-		{"-version", "porthole " + version() + "\n"},
+		{"-version", "porthole " + release},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
