@@ -199,7 +199,7 @@ func TestAuthOfPrograms(t *testing.T) {
 // remembered of the others is bounded.
 func FuzzAuthorization(f *testing.F) {
 	owner, viewer := "anna:hunter2", "guest:look:here"
-	a := newAccess(accessOptions{auth: &owner, authView: &viewer}, "", log.New(io.Discard, "", 0))
+	a := newAccess(accessOptions{auth: &owner, authView: &viewer}, "", new(refusals), log.New(io.Discard, "", 0))
 	handler := a.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for _, pair := range []string{owner, viewer, "anna:", ":", "anna", "anna:hunter2:", "ANNA:hunter2", "anna:hunter2\x00", "é:ü"} {
 		f.Add("Basic "+base64.StdEncoding.EncodeToString([]byte(pair)), true)

@@ -32,7 +32,7 @@ func testLimitOf(t *testing.T, o accessOptions, test func(*limitTest)) {
 	synctest.Test(t, func(t *testing.T) {
 		lt := &limitTest{T: t, stream: startStream(t), accept: make(chan any, 6)}
 		logger := log.New(&lt.log, "", 0)
-		handler := newAccess(o, "", logger).guard(newHandler(lt.stream, &supervisor{stream: lt.stream}))
+		handler := newAccess(o, "", &lt.stream.refusals, logger).guard(newHandler(lt.stream, &supervisor{stream: lt.stream}))
 		web := newWebServer(t.Context(), handler, socketCalls{}, logger)
 		go newLimitListener(lt, lt.stream, 12, logger).serve(web, nil)
 		test(lt)

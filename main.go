@@ -305,13 +305,13 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	if err != nil || len(listeners) == 0 {
 		return err
 	}
+	s := newStream(o.maxClients, h.sockets)
 	name, _ := os.Hostname() // "" if it has none
-	a := newAccess(o.accessOptions, name, logger)
+	a := newAccess(o.accessOptions, name, &s.refusals, logger)
 	a.logOpen(listeners, logger)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := newStream(o.maxClients, h.sockets)
 	s.heldLimit = heldLimit(h.memory)
 	s.panics.log = logger
 	sv := newSupervisor(s, h.drivers, o.settings, o.idle, logger)
