@@ -18,7 +18,7 @@ import (
 // Every answer tells browsers what not to do with it.
 func TestAccessHeader(t *testing.T) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated")
-	for _, path := range []string{"/", "/state", "/settings", "/snapshot", "/healthz", "/events", "/frames.csv", "/nonsense"} {
+	for _, path := range []string{"/", "/state", "/settings", "/snapshot", "/healthz", "/events", "/frames.csv", "/metrics", "/nonsense"} {
 		response := ask(t, "GET", p.url+path)
 		if got := response.Header.Get("X-Content-Type-Options"); got != "nosniff" {
 			t.Errorf("%s: got X-Content-Type-Options: %s, want nosniff", path, got)
@@ -57,7 +57,7 @@ func TestAuth(t *testing.T) {
 	const owner, viewer = "anna:se:cret ä", "guest:look"
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100", "-auth", owner, "-auth-view", viewer)
 	paths := strings.Fields("/ /stream /stream?raw=1 /stream.mjpg /video_feed /?action=stream /snapshot /?action=snapshot " +
-		"/state /events /frames.csv /settings /nonsense /healthz/ //healthz")
+		"/state /events /frames.csv /settings /metrics /nonsense /healthz/ //healthz")
 	for _, pair := range []string{"", owner, viewer} {
 		for _, path := range paths {
 			for _, method := range []string{"GET", "HEAD"} {

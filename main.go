@@ -18,6 +18,7 @@
 //	              bytes, and milliseconds since the row before
 //	/settings     what can be set of the camera, and is: JSON. A POST of some of
 //	              that, as JSON or as a form, changes it for all viewers
+//	/metrics      the camera, the viewers, and what was refused, for Prometheus
 //	/healthz      200 while all is well, else 503 and the reason
 //
 // The stream takes ?fps=5 to send at most 5 frames a second, but at least one every
