@@ -137,6 +137,9 @@ func TestConnectionsOrder(t *testing.T) {
 		if got := <-lt.connect("10.0.0.7", "/stream").answer; got != "200 OK" {
 			t.Errorf("a newcomer got %s after a viewer left, want the stream", got)
 		}
+		if r := &lt.stream.refusals; r.evictions.Load() != 4 || r.connections.Load() != 1 {
+			t.Errorf("counted %d connections that made room and %d refused ones, want 4 and 1", r.evictions.Load(), r.connections.Load())
+		}
 	})
 }
 

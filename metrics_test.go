@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -206,6 +209,25 @@ func TestMetricsOfRefusals(t *testing.T) {
 	if got := refused(p, "", "host"); got != "1" {
 		t.Errorf("got %s strange hosts, want 1", got)
 	}
+}
+
+// A password that is refused unseen is no wrong one.
+func TestMetricsOfGuesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var refused refusals
+		owner := "anna:hunter2"
+		a := newAccess(accessOptions{auth: &owner}, "", &refused, log.New(io.Discard, "", 0))
+		h := a.guard(http.NotFoundHandler())
+		for range freeGuesses + maxGuessQueue + 3 {
+			r := httptest.NewRequest("GET", "/metrics", nil)
+			r.SetBasicAuth("anna", "wrong")
+			go h.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		time.Sleep(time.Minute)
+		if wrong, unseen := refused.passwords.Load(), refused.guesses.Load(); wrong != freeGuesses+maxGuessQueue || unseen != 3 {
+			t.Errorf("counted %d wrong passwords and %d that were refused unseen, want %d and 3", wrong, unseen, freeGuesses+maxGuessQueue)
+		}
+	})
 }
 
 // Prometheus' own program finds nothing wrong with the metrics of a camera that is on.
