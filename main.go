@@ -23,8 +23,9 @@
 //
 // The stream takes ?fps=5 to send at most 5 frames a second, but at least one every
 // 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. The
-// table ends after ?n=100 rows. Porthole ignores a slash too many at the end of a path. An
-// ?action= that it does not know gets 404.
+// table ends after ?n=100 rows. The metrics leave out how old frames are when they are sent,
+// which would cost time for each frame and viewer. Porthole ignores a slash too many at the
+// end of a path. An ?action= that it does not know gets 404.
 //
 // A snapshot takes ?max_age=500ms, or =500, to accept a picture that old. It waits for 5 s, or
 // for two intervals of a slow camera. With ?size=max or ?size=1280x720 it has that size. If the

@@ -121,6 +121,17 @@ porthole_connections_evicted_total 18
 	})
 }
 
+// A bound belongs to its bucket, and the sum never falls.
+func TestHistogram(t *testing.T) {
+	var h histogram
+	for _, d := range []time.Duration{-time.Second, firstBound, firstBound + 1} {
+		h.count(d)
+	}
+	if want := (histogram{counts: [9]uint64{2, 1}, sum: 2*firstBound + 1}); h != want {
+		t.Errorf("got %v, want %v", h, want)
+	}
+}
+
 // scrape returns the metrics as they come over HTTP.
 func scrape(t *testing.T, s *stream, k *supervisor) string {
 	t.Helper()
@@ -263,7 +274,7 @@ func TestMetricsDocumentation(t *testing.T) {
 	if err != nil || !strings.Contains(string(said), "2 rules found") {
 		t.Errorf("promtool check config: %v\n%s", err, said)
 	}
-	text := regexp.MustCompile("_(bucket|count)\\b").ReplaceAllString(string(doc), "")
+	text := regexp.MustCompile(`_(bucket|count)\b`).ReplaceAllString(string(doc), "")
 	for _, name := range regexp.MustCompile(`porthole_\w+`).FindAllString(text, -1) {
 		if !strings.Contains(cameraMetrics+streamMetrics+refusalMetrics, fmt.Sprintf("# TYPE %s ", name)) {
 			t.Errorf("there is no metric %s", name)
