@@ -83,14 +83,18 @@ type access struct {
 	origins origins
 	auth    map[[sha256.Size]byte]role // of a user and a password; empty: everybody is an owner
 	guesses *guesses
+
+	refusals *refusals
 }
 
-func newAccess(o accessOptions, ownName string, logger *log.Logger) *access {
+func newAccess(o accessOptions, ownName string, refused *refusals, logger *log.Logger) *access {
 	a := &access{
 		hosts:   newHostNames(ownName, o.allowHosts),
 		origins: o.allowOrigins,
 		auth:    make(map[[sha256.Size]byte]role),
 		guesses: newGuesses(logger),
+
+		refusals: refused,
 	}
 	if o.authView != nil {
 		a.auth[sumOf(*o.authView)] = roleView
@@ -118,6 +122,7 @@ func (a *access) admit(w http.ResponseWriter, r *http.Request) bool {
 	}
 	err := a.hosts.check(r)
 	if err != nil {
+		a.refusals.hosts.Add(1)
 		http.Error(w, err.Error(), http.StatusMisdirectedRequest)
 	}
 	return err == nil
@@ -131,6 +136,7 @@ func (a *access) authorize(w http.ResponseWriter, r *http.Request) bool {
 	if given {
 		why = "the user or the password is wrong"
 		if !a.guesses.await(r.Context(), r.RemoteAddr, who != roleNone) {
+			a.refusals.guesses.Add(1)
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "too many wrong passwords come from this address: try again in a few seconds", http.StatusTooManyRequests)
 			return false
@@ -139,6 +145,9 @@ func (a *access) authorize(w http.ResponseWriter, r *http.Request) bool {
 	}
 	switch {
 	case who == roleNone:
+		if given {
+			a.refusals.passwords.Add(1)
+		}
 		w.Header().Set("WWW-Authenticate", `Basic realm="porthole", charset="UTF-8"`)
 		http.Error(w, why, http.StatusUnauthorized)
 	case who == roleView && r.Method == http.MethodPost:

@@ -18,7 +18,7 @@ import (
 // Every answer tells browsers what not to do with it.
 func TestAccessHeader(t *testing.T) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated")
-	for _, path := range []string{"/", "/state", "/settings", "/snapshot", "/healthz", "/events", "/frames.csv", "/nonsense"} {
+	for _, path := range []string{"/", "/state", "/settings", "/snapshot", "/healthz", "/events", "/frames.csv", "/metrics", "/nonsense"} {
 		response := ask(t, "GET", p.url+path)
 		if got := response.Header.Get("X-Content-Type-Options"); got != "nosniff" {
 			t.Errorf("%s: got X-Content-Type-Options: %s, want nosniff", path, got)
@@ -57,7 +57,7 @@ func TestAuth(t *testing.T) {
 	const owner, viewer = "anna:se:cret ä", "guest:look"
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100", "-auth", owner, "-auth-view", viewer)
 	paths := strings.Fields("/ /stream /stream?raw=1 /stream.mjpg /video_feed /?action=stream /snapshot /?action=snapshot " +
-		"/state /events /frames.csv /settings /nonsense /healthz/ //healthz")
+		"/state /events /frames.csv /settings /metrics /nonsense /healthz/ //healthz")
 	for _, pair := range []string{"", owner, viewer} {
 		for _, path := range paths {
 			for _, method := range []string{"GET", "HEAD"} {
@@ -199,7 +199,7 @@ func TestAuthOfPrograms(t *testing.T) {
 // remembered of the others is bounded.
 func FuzzAuthorization(f *testing.F) {
 	owner, viewer := "anna:hunter2", "guest:look:here"
-	a := newAccess(accessOptions{auth: &owner, authView: &viewer}, "", log.New(io.Discard, "", 0))
+	a := newAccess(accessOptions{auth: &owner, authView: &viewer}, "", new(refusals), log.New(io.Discard, "", 0))
 	handler := a.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for _, pair := range []string{owner, viewer, "anna:", ":", "anna", "anna:hunter2:", "ANNA:hunter2", "anna:hunter2\x00", "é:ü"} {
 		f.Add("Basic "+base64.StdEncoding.EncodeToString([]byte(pair)), true)

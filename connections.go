@@ -165,6 +165,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if l.makeRoom(remoteHost(conn)) {
 			return conn, nil
 		}
+		l.stream.refusals.connections.Add(1)
 		refuse(conn)
 	}
 }
@@ -230,6 +231,7 @@ func (l *limitListener) closeOldest(match func(*connectionState) bool) (closed, 
 	if conn == nil {
 		return false, pending
 	}
+	l.stream.refusals.evictions.Add(1)
 	conn.Close()
 	return true, pending
 }

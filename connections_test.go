@@ -32,7 +32,7 @@ func testLimitOf(t *testing.T, o accessOptions, test func(*limitTest)) {
 	synctest.Test(t, func(t *testing.T) {
 		lt := &limitTest{T: t, stream: startStream(t), accept: make(chan any, 6)}
 		logger := log.New(&lt.log, "", 0)
-		handler := newAccess(o, "", logger).guard(newHandler(lt.stream, &supervisor{stream: lt.stream}))
+		handler := newAccess(o, "", &lt.stream.refusals, logger).guard(newHandler(lt.stream, &supervisor{stream: lt.stream}))
 		web := newWebServer(t.Context(), handler, socketCalls{}, logger)
 		go newLimitListener(lt, lt.stream, 12, logger).serve(web, nil)
 		test(lt)
@@ -136,6 +136,9 @@ func TestConnectionsOrder(t *testing.T) {
 		time.Sleep(2 * time.Second) // until it is seen
 		if got := <-lt.connect("10.0.0.7", "/stream").answer; got != "200 OK" {
 			t.Errorf("a newcomer got %s after a viewer left, want the stream", got)
+		}
+		if r := &lt.stream.refusals; r.evictions.Load() != 4 || r.connections.Load() != 1 {
+			t.Errorf("counted %d connections that made room and %d refused ones, want 4 and 1", r.evictions.Load(), r.connections.Load())
 		}
 	})
 }

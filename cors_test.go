@@ -22,7 +22,7 @@ const mainsail = "http://mainsail.local"
 // Pages of -allow-origin may read every route, and others none.
 func TestCORS(t *testing.T) {
 	p := begin(t, "-listen", "127.0.0.1:0", "-camera", "emulated", "-fps", "100", "-allow-origin", mainsail+"/", "-allow-origin", "http://10.0.0.2:8080")
-	for _, path := range strings.Fields("/ /stream /stream?raw=1 /?action=stream /snapshot /state /events /frames.csv /settings /healthz /nonsense /stream?fps=x") {
+	for _, path := range strings.Fields("/ /stream /stream?raw=1 /?action=stream /snapshot /state /events /frames.csv /settings /metrics /healthz /nonsense /stream?fps=x") {
 		for origin, want := range map[string]string{
 			"": "", mainsail: mainsail + "; true", "http://10.0.0.2:8080": "http://10.0.0.2:8080; true",
 			"https://mainsail.local": "", mainsail + ":80": "", "http://10.0.0.2": "", "null": "",

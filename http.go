@@ -48,6 +48,7 @@ func newHandler(s *stream, k *supervisor) http.Handler {
 	get("/state", v.serveState)
 	get("/events", newEvents(v).serve)
 	get("/frames.csv", v.serveFrames)
+	get("/metrics", v.serveMetrics)
 	get("/healthz", v.serveHealth)
 	mux.HandleFunc("GET /settings", v.serveSettings)
 	mux.HandleFunc("POST /settings", v.changeSettings)

@@ -176,6 +176,7 @@ func TestRoutes(t *testing.T) {
 		{"application/json", "/state"},
 		{"text/event-stream", "/events"},
 		{"text/csv; charset=utf-8", "/frames.csv /frames.csv?n=3 /frames.csv?n="},
+		{"text/plain; version=0.0.4; charset=utf-8", "/metrics"},
 		{"text/plain; charset=utf-8", "/healthz"},
 	}
 	for _, method := range []string{"GET", "HEAD"} {
@@ -243,7 +244,7 @@ func TestErrors(t *testing.T) {
 		{"GET /nonsense /stream/nonsense /snapshot/1.jpg /static/index.html", 404, "404 page not found\n"},
 		{"GET /?action=nonsense /?action=take /?action=Stream", 404, ": must be stream or snapshot\n"},
 		{"GET /?id=1&action=command /?action=command_ng", 404, ": there are no commands here: POST to /settings what is to be set\n"},
-		{"POST / /stream /stream/ /snapshot /state /events /frames.csv /healthz", 405, "Method Not Allowed\n"},
+		{"POST / /stream /stream/ /snapshot /state /events /frames.csv /metrics /healthz", 405, "Method Not Allowed\n"},
 		{"OPTIONS /nonsense /stream/nonsense", 404, "404 page not found\n"},
 	}
 	s, address := serveStream(t, 1)
@@ -276,7 +277,7 @@ func TestOptions(t *testing.T) {
 	for path, want := range map[string]string{
 		"/": "GET, HEAD, OPTIONS", "/stream": "GET, HEAD, OPTIONS", "/stream/": "GET, HEAD, OPTIONS", "/?action=stream": "GET, HEAD, OPTIONS",
 		"/snapshot": "GET, HEAD, OPTIONS", "/snapshot/": "GET, HEAD, OPTIONS", "/state": "GET, HEAD, OPTIONS", "/events": "GET, HEAD, OPTIONS",
-		"/frames.csv": "GET, HEAD, OPTIONS", "/healthz": "GET, HEAD, OPTIONS", "/settings": "GET, HEAD, OPTIONS, POST",
+		"/frames.csv": "GET, HEAD, OPTIONS", "/metrics": "GET, HEAD, OPTIONS", "/healthz": "GET, HEAD, OPTIONS", "/settings": "GET, HEAD, OPTIONS, POST",
 	} {
 		response := ask(t, "OPTIONS", "http://"+address+path)
 		if got := response.Header.Get("Allow"); response.StatusCode != 204 || got != want || text(t, response) != "" {

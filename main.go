@@ -18,12 +18,14 @@
 //	              bytes, and milliseconds since the row before
 //	/settings     what can be set of the camera, and is: JSON. A POST of some of
 //	              that, as JSON or as a form, changes it for all viewers
+//	/metrics      the camera, the viewers, and what was refused, for Prometheus
 //	/healthz      200 while all is well, else 503 and the reason
 //
 // The stream takes ?fps=5 to send at most 5 frames a second, but at least one every
 // 25 s, and ?raw=1 to name its bytes application/octet-stream, for scripts in Safari. The
-// table ends after ?n=100 rows. Porthole ignores a slash too many at the end of a path. An
-// ?action= that it does not know gets 404.
+// table ends after ?n=100 rows. The metrics leave out how old frames are when they are sent,
+// which would cost time for each frame and viewer. Porthole ignores a slash too many at the
+// end of a path. An ?action= that it does not know gets 404.
 //
 // A snapshot takes ?max_age=500ms, or =500, to accept a picture that old. It waits for 5 s, or
 // for two intervals of a slow camera. With ?size=max or ?size=1280x720 it has that size. If the
@@ -296,13 +298,13 @@ func serve(ctx context.Context, h host, o options, logger *log.Logger) error {
 	if err != nil || len(listeners) == 0 {
 		return err
 	}
+	s := newStream(o.maxClients, h.sockets)
 	name, _ := os.Hostname() // "" if it has none
-	a := newAccess(o.accessOptions, name, logger)
+	a := newAccess(o.accessOptions, name, &s.refusals, logger)
 	a.logOpen(listeners, logger)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := newStream(o.maxClients, h.sockets)
 	s.heldLimit = heldLimit(h.memory)
 	s.panics.log = logger
 	sv := newSupervisor(s, h.drivers, o.settings, o.idle, logger)

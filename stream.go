@@ -33,6 +33,7 @@ type stream struct {
 	sockets    socketCalls
 	heldLimit  int // bytes of frames that clients may hold back
 	panics     panicLog
+	refusals   refusals
 
 	// Those who publish, join or leave lock mu. Those who wait only lock it for reading, so
 	// that N clients that were woken do not queue for it.
@@ -40,7 +41,9 @@ type stream struct {
 	cond         sync.Cond     // L is mu.RLocker(): a publication, or a viewer more or less
 	seq          uint32        // counts publications: repeats too, and the end
 	number       uint32        // of the newest capture
+	captured     time.Time     // when the newest good picture was
 	interval     time.Duration // between the last two good ones in a row
+	intervals    histogram     // all of these
 	repeatAt     time.Time
 	viewers      int       // clients, readers of the table and those who wait for a snapshot
 	waiting      int       // those who wait for a snapshot
@@ -105,9 +108,11 @@ func (s *stream) setLatest(f *frame, jpeg []byte, at time.Time) {
 	s.repeatAt = now.Add(repeatSoon)
 	if f.settled {
 		s.totals.frames++
+		s.captured = at
 		s.rate.count(s.clock.Load())
 		if old != nil && old.settled {
 			s.interval = at.Sub(old.at)
+			s.intervals.count(s.interval)
 		}
 	}
 	if old != nil {
@@ -269,6 +274,7 @@ func (s *stream) addViewer() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.viewers >= s.maxViewers {
+		s.refusals.viewers.Add(1)
 		return false
 	}
 	s.viewers++
@@ -333,6 +339,10 @@ type streamState struct {
 	List    []clientState `json:"clients"`
 	Uptime  float64       `json:"uptime_s"`
 	Time    float64       `json:"time_s"` // by the clock of X-Timestamp, since 1970
+
+	// For /metrics alone.
+	captured  time.Time // when the newest picture was; zero before the first
+	intervals histogram
 }
 
 // state returns how the stream and its clients are.
@@ -353,6 +363,9 @@ func (s *stream) state() streamState {
 		Uptime:  now.Sub(s.start).Seconds(),
 		Time:    float64(now.UnixMicro()) / 1e6,
 		List:    make([]clientState, 0, len(s.clients)),
+
+		captured:  s.captured,
+		intervals: s.intervals,
 	}
 	for c := range s.clients {
 		st.List = append(st.List, c.describe(now))

@@ -88,7 +88,7 @@ func TestTLS(t *testing.T) {
 		}
 		last = number
 	}
-	for _, path := range []string{"/", "/snapshot", "/state", "/settings", "/healthz", "/frames.csv?n=3"} {
+	for _, path := range []string{"/", "/snapshot", "/state", "/settings", "/metrics", "/healthz", "/frames.csv?n=3"} {
 		conn := dialTLS(t, p, "GET "+path+" HTTP/1.1\r\nHost: cam.example.com\r\nConnection: close\r\n\r\n")
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || response.StatusCode != 200 {
