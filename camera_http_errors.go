@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	errSilent    = errors.New("nothing came in time")
-	errRedirects = errors.New("it sends us from one address to the next: is this the stream's")
+	errSilent    error = httpError("nothing came in time")
+	errRedirects error = httpError("it sends us from one address to the next: is this the stream's?")
 )
 
 // checkResponse reports whether an answer is one picture. An error says that it is neither that nor
@@ -62,12 +62,9 @@ type httpError string
 func (e httpError) Error() string { return string(e) }
 
 // describeHTTP says what is wrong in words for a person. Errors of net/http have the whole address
-// in them, and the word "Get".
+// in them, so of others it takes the innermost.
 func describeHTTP(err error) string {
-	var asking *url.Error
-	if errors.As(err, &asking) {
-		err = asking.Err
-	}
+	isAsking := errors.As(err, new(*url.Error))
 	var dns *net.DNSError
 	var number syscall.Errno
 	switch {
@@ -84,10 +81,13 @@ func describeHTTP(err error) string {
 		return number.Error()
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "its certificate is not one that this machine trusts: name a file that has it in SSL_CERT_FILE"
-	case asking != nil && errors.Is(err, io.EOF):
+	case isAsking && errors.Is(err, io.EOF):
 		return "it hung up and did not answer"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the stream ended"
+	}
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
 	}
 	return printable(err.Error())
 }
