@@ -28,6 +28,9 @@ const (
 	// 20 ms there and back are 12 MB/s.
 	httpBacklog = 256 << 10
 
+	// sameAgain is how long the same picture is not taken again.
+	sameAgain = 500 * time.Millisecond
+
 	// maxHTTPHeader is more than any camera's header needs, in bytes, and maxRedirects how often
 	// a camera may send us elsewhere.
 	maxHTTPHeader = 64 << 10
@@ -227,11 +230,11 @@ func (c *httpCamera) ask() error {
 }
 
 // isWanted reports whether to take the newest picture: it is due, and is not the last one again.
-// Servers send that once a second or so if there is no new one. A second later it counts as new,
-// or who waits for a picture would wait in vain.
+// Servers send that if there is no new one, like porthole after 0.25 s and then once a second.
+// Later than sameAgain it counts as new, or who waits for a picture would wait in vain.
 func (c *httpCamera) isWanted() bool {
 	sum := crc32.ChecksumIEEE(c.pictures.newest)
-	if sum == c.sum && c.at.Sub(c.taken) < repeatLater || c.due != nil && !c.due(c.at) {
+	if sum == c.sum && c.at.Sub(c.taken) < sameAgain || c.due != nil && !c.due(c.at) {
 		return false
 	}
 	c.sum, c.taken = sum, c.at

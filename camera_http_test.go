@@ -204,7 +204,7 @@ func TestHTTPNewest(t *testing.T) {
 	}
 }
 
-// A picture that is sent again is none, for a second.
+// A picture that is sent again soon is none.
 func TestHTTPRepeat(t *testing.T) {
 	pictures := make(chan []byte)
 	c := openCamera(t, streamWriters[0].serve(t, pictures))
@@ -217,7 +217,7 @@ func TestHTTPRepeat(t *testing.T) {
 	c.wantPicture(t, a)
 	c.wantPicture(t, b)
 	go func() { pictures <- b }()
-	c.taken = c.taken.Add(-repeatLater)
+	c.taken = c.taken.Add(-sameAgain)
 	c.wantPicture(t, b)
 }
 
