@@ -38,7 +38,7 @@ const (
 )
 
 func init() {
-	register(driver{name: "http", choice: "http://HOST/PATH of another camera (or https://)", rank: 95, open: openHTTP})
+	register(driver{name: "http", choice: "a URL like http://cam.lan/stream", rank: 110, open: openHTTP})
 }
 
 // An httpCamera is another camera, or a program like porthole, that sends its pictures over HTTP:

@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,4 +207,28 @@ func TestHTTPReconnects(t *testing.T) {
 	if got := getState(t, p.url); got.Mode != modeLive || got.Opened < 3 {
 		t.Errorf("/state tells %+v", got.cameraStatus)
 	}
+}
+
+// Over HTTPS, the certificate must be known.
+func TestHTTPSCamera(t *testing.T) {
+	if runtime.GOOS == "darwin" {
+		skip.Test(t, "macOS does not look at SSL_CERT_FILE", "run it on another system")
+	}
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "image/jpeg")
+		w.Write(picture1)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	t.Cleanup(s.Close)
+	file := filepath.Join(t.TempDir(), "cert.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(file, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-listen", "127.0.0.1:0", "-camera", s.URL + "/capture", "-idle", "0"}
+	unknown := launch(t, args...)
+	unknown.logged(t, s.URL+"/capture: its certificate is not one that this machine trusts")
+	known := helper(t, "porthole", args...)
+	known.Env = append(known.Env, "SSL_CERT_FILE="+file)
+	launchCommand(t, known).logged(t, ": 640x480 JPEG at 1 fps")
 }

@@ -319,3 +319,24 @@ func TestHTTPPictureEnds(t *testing.T) {
 		t.Errorf("there were %d requests", got)
 	}
 }
+
+// What another camera has of its own is not set here, and the log or an error says so.
+func TestHTTPSettings(t *testing.T) {
+	c := openCamera(t, "http://anna:secret@cam.lan/stream", func(s *settings) { s.width = 1280 })
+	var logged []string
+	c.setLog(func(line string) { logged = append(logged, line) })
+	if want := "[cam.lan: its pictures are taken as they come: -size and -quality change nothing]"; fmt.Sprint(logged) != want {
+		t.Errorf("logged %v, want %s", logged, want)
+	}
+	want := settings{camera: "http://anna:secret@cam.lan/stream", set: []controlSetting{{name: "brightness", value: "1"}}}
+	if _, err := openHTTP("", want); err == nil || err.Error() != "-set brightness=1: cam.lan has controls of its own, which cannot be set here" {
+		t.Errorf("got error %v", err)
+	}
+	if err := c.choices().check(want.set); err == nil || err.Error() != "brightness=1: cam.lan has controls of its own, which cannot be set here" {
+		t.Errorf("got error %v", err)
+	}
+	t.Setenv("CAMERA", want.camera)
+	if o, usage, err := parseArgs(nil, thisHost.drivers); o.camera != want.camera || err != nil || strings.Contains(usage, "secret") {
+		t.Errorf("the camera is %s, error %v, usage %s", o.camera, err, usage)
+	}
+}
