@@ -221,6 +221,24 @@ func TestHTTPRepeat(t *testing.T) {
 	c.wantPicture(t, b)
 }
 
+// Pictures that are not due are left out, and do not count as a stall.
+func TestHTTPLeavesOut(t *testing.T) {
+	pictures := make(chan []byte)
+	c := openCamera(t, streamWriters[0].serve(t, pictures))
+	c.stall = limit
+	var asked atomic.Int32
+	c.setDue(func(time.Time) bool { return asked.Add(1) == 3 })
+	go func() {
+		for n := int32(0); n < 3; n++ {
+			pictures <- testJPEG(40_000, byte(n))
+			for t.Context().Err() == nil && asked.Load() <= n {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}()
+	c.wantPicture(t, testJPEG(40_000, 2))
+}
+
 // A damaged picture is left out, and the next one is good.
 func TestHTTPDamaged(t *testing.T) {
 	pictures := make(chan []byte, 3)

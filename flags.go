@@ -36,7 +36,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Func("rotate", "turn pictures clockwise by so many `degrees`: 0, 90, 180 or 270 (default 0)", o.parseRotate)
 	flags.Func("flip", "flip pictures, before they are turned: `h` (left and right change places) or v (top and bottom do)", o.parseFlip)
-	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
+	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera; all of a stream over HTTP)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by a Raspberry Pi")
 	flags.StringVar(&o.encoder, "encoder", encoderAuto, "`who` makes the JPEGs: auto (the camera, else an encoder of the board, else porthole), board or own")
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
