@@ -52,15 +52,15 @@ func init() {
 // picture is taken when its end (FF D9) has come, without the boundary, which some servers send
 // only with the next picture.
 type httpCamera struct {
-	client   http.Client
-	url      *url.URL // without the user and the password
-	user     *url.Userinfo
-	label    string // the URL as it may be seen
-	turn     turn
-	interval time.Duration // between requests for one picture
-	stall    time.Duration
-	due      func(at time.Time) bool // of pictures that are not, none is taken; nil: all are
-	remark   string                  // for the log
+	client http.Client
+	url    *url.URL // without the user and the password
+	user   *url.Userinfo
+	label  string // the URL as it may be seen
+	turn   turn
+	fps    float64 // at which it is asked, if a picture comes alone
+	stall  time.Duration
+	due    func(at time.Time) bool // of a stream's pictures that are not, none is taken; nil: all are
+	remark string                  // for the log
 
 	ctx      context.Context // ends with the camera, or when it stalls
 	cancel   context.CancelCauseFunc
@@ -104,12 +104,12 @@ func openHTTP(_ string, want settings) (camera, error) {
 	}
 	c := &httpCamera{
 		url: u, user: u.User, turn: want.turn,
-		label:    (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), // a query may have a password
-		interval: interval(cmp.Or(want.fps, 1)),
-		info:     cameraInfo{Name: u.Host, Driver: "http", Format: "JPEG", Encoder: encoderCamera},
+		label: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), // a query may have a password
+		fps:   cmp.Or(want.fps, 1),
+		info:  cameraInfo{Name: u.Host, Driver: "http", Format: "JPEG", Encoder: encoderCamera},
 	}
 	u.User = nil
-	c.stall = max(httpStall, stallAfter(c.interval))
+	c.stall = max(httpStall, stallAfter(interval(c.fps)))
 	if o := want.turn.orientation(); o > 1 {
 		c.pictures.repair.Orientation = o // else what the camera says is right
 	}
@@ -175,7 +175,7 @@ func (c *httpCamera) Capture(ctx context.Context, dst []byte) ([]byte, time.Time
 // read reads once, of an answer that it asks for if there is none.
 func (c *httpCamera) read(ctx context.Context) error {
 	if c.body == nil {
-		if c.single && !sleep(ctx, time.Until(c.asked.Add(c.interval))) {
+		if c.single && !sleep(ctx, time.Until(c.asked.Add(interval(c.fps)))) {
 			return ctx.Err()
 		}
 		c.watchdog.Reset(c.stall)
@@ -229,10 +229,14 @@ func (c *httpCamera) ask() error {
 	return nil
 }
 
-// isWanted reports whether to take the newest picture: it is due, and is not the last one again.
-// Servers send that if there is no new one, like porthole after 0.25 s and then once a second.
-// Later than sameAgain it counts as new, or who waits for a picture would wait in vain.
+// isWanted reports whether to take the newest picture. One that was asked for is. Of a stream, it
+// is if it is due, and is not the last one again: servers send that if there is no new one, like
+// porthole after 0.25 s and then once a second. Later than sameAgain it counts as new, or who waits
+// for a picture would wait in vain.
 func (c *httpCamera) isWanted() bool {
+	if c.single {
+		return true
+	}
 	sum := crc32.ChecksumIEEE(c.pictures.newest)
 	if sum == c.sum && c.at.Sub(c.taken) < sameAgain || c.due != nil && !c.due(c.at) {
 		return false
@@ -262,7 +266,7 @@ func (c *httpCamera) noteSize(width, height int) {
 	c.width, c.height = width, height
 	c.info.Width, c.info.Height = c.turn.size(width, height)
 	if c.single {
-		c.info.FPS = 1 / c.interval.Seconds()
+		c.info.FPS = c.fps
 	}
 }
 

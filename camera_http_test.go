@@ -331,7 +331,6 @@ func TestHTTPPictureEnds(t *testing.T) {
 	if _, _, err := c.Capture(t.Context(), nil); !errors.Is(err, mjpeg.ErrDamaged) {
 		t.Errorf("got error %v, want a damaged picture", err)
 	}
-	c.taken = time.Time{}
 	c.wantPicture(t, a)
 	if got := requests.Load(); got != 3 {
 		t.Errorf("there were %d requests", got)
