@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"image/jpeg"
 	"io"
 	"log"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"porthole/mjpeg/mjpegtest"
 	"porthole/testdata/skip"
 )
 
@@ -106,15 +108,15 @@ func measureChain(t *testing.T, conn net.Conn, count int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		jpeg, err := io.ReadAll(part)
+		picture, err := io.ReadAll(part)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Equal(jpeg, sent(lostPicture)) || part.Header.Get("X-Frame") == last {
+		if bytes.Equal(picture, sent(lostPicture)) || part.Header.Get("X-Frame") == last {
 			continue
 		}
 		last = part.Header.Get("X-Frame")
-		made, err := strconv.ParseInt(string(jpeg[6:6+jpeg[5]-2]), 10, 64)
+		made, err := strconv.ParseInt(string(picture[6:6+picture[5]-2]), 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,6 +208,35 @@ func TestHTTPReconnects(t *testing.T) {
 	p.logged(t, "640x480 JPEG")
 	if got := getState(t, p.url); got.Mode != modeLive || got.Opened < 3 {
 		t.Errorf("/state tells %+v", got.cameraStatus)
+	}
+}
+
+// When the pictures change their size, /state and /settings say so.
+func TestHTTPOtherSize(t *testing.T) {
+	pictures := make(chan []byte)
+	p := begin(t, "-listen", "127.0.0.1:0", "-camera", streamWriters[0].serve(t, pictures), "-idle", "0")
+	pictures <- picture1
+	p.logged(t, "640x480 JPEG")
+	pictures <- mjpegtest.SmallJPEG(t)
+	small, err := jpeg.DecodeConfig(bytes.NewReader(mjpegtest.SmallJPEG(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "/state has the new size", func() bool {
+		s := getState(t, p.url)
+		return s.Width == small.Width && s.Height == small.Height
+	})
+	response, err := http.Get(p.url + "/settings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var s settingsState
+	if err := json.NewDecoder(response.Body).Decode(&s); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%dx%d", small.Width, small.Height); s.Size != want || fmt.Sprint(s.Sizes) != "["+want+"]" {
+		t.Errorf("the size is %s of %v, want %s", s.Size, s.Sizes, want)
 	}
 }
 
