@@ -114,7 +114,10 @@ func (i cameraInfo) String() string {
 	if i.Device != "" {
 		text = fmt.Sprintf("%s (%s, %s)", i.Device, i.Name, i.Driver)
 	}
-	text += fmt.Sprintf(": %dx%d %s", i.Width, i.Height, i.Format)
+	if text += ": "; i.Width > 0 { // else no picture has come yet
+		text += fmt.Sprintf("%dx%d ", i.Width, i.Height)
+	}
+	text += i.Format
 	if fps := roundRate(i.FPS); fps > 0 {
 		text += fmt.Sprintf(" at %v fps", fps)
 	}
@@ -155,7 +158,7 @@ const maxRate = 240
 
 // settings are what was asked of the camera.
 type settings struct {
-	camera        string  // "auto", a driver's name, that and one of its cameras: "pi:1", or a device: "/dev/video0"
+	camera        string  // "auto", a driver's name, that and one of its cameras: "pi:1", a device: "/dev/video0", or a URL
 	width, height int     // pixels, before pictures are turned
 	turn                  // of pictures
 	fps           float64 // frames per second; 0: the driver's choice
@@ -194,8 +197,11 @@ func (s settings) device() string {
 // driver returns the name of the driver that is wanted, or "auto", and which one of its
 // cameras, or "" for the first.
 func (s settings) driver() (name, which string) {
-	if s.device() != "" {
+	switch {
+	case s.device() != "":
 		return "auto", ""
+	case s.isURL():
+		return "http", ""
 	}
 	name, which, _ = strings.Cut(s.camera, ":")
 	return name, which
@@ -205,6 +211,7 @@ func (s settings) driver() (name, which string) {
 // cannot have the camera does not have its file.
 type driver struct {
 	name    string
+	choice  string        // what -camera is for it, if not its name
 	several bool          // -camera name:1 means one of several cameras
 	rank    int           // lower goes first
 	settle  time.Duration // until the exposure is right after opening

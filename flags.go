@@ -36,7 +36,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Func("rotate", "turn pictures clockwise by so many `degrees`: 0, 90, 180 or 270 (default 0)", o.parseRotate)
 	flags.Func("flip", "flip pictures, before they are turned: `h` (left and right change places) or v (top and bottom do)", o.parseFlip)
-	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera)")
+	flags.Float64Var(&o.fps, "fps", 0, "frames per second, a `rate` up to 240 (default 30, or 1 from the emulated camera; all of a stream over HTTP)")
 	flags.IntVar(&o.quality, "quality", 80, "`percent` of quality, 1 to 100, of the JPEGs made from raw pictures or by a Raspberry Pi")
 	flags.StringVar(&o.encoder, "encoder", encoderAuto, "`who` makes the JPEGs: auto (the camera, else an encoder of the board, else porthole), board or own")
 	flags.Func("set", "set a control of the camera, `name=value` like brightness=128; may be given several times", o.parseSet)
@@ -49,6 +49,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` with the certificate for HTTPS, and those between it and the authority's, as PEM; loaded again on SIGHUP")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` with the key of -tls-cert, as PEM")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
+	flags.Lookup("camera").DefValue = "$CAMERA, or else auto" // it may have a password
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
@@ -64,6 +65,11 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 
 // check reports a flag that is out of range.
 func (o *options) check(drivers []driver) error {
+	if o.isURL() {
+		if _, err := parseHTTP(o.camera); err != nil {
+			return err
+		}
+	}
 	switch {
 	case !o.isCamera(drivers):
 		return fmt.Errorf("-camera %s: must be %s", o.camera, cameraChoice(drivers))
@@ -85,7 +91,8 @@ func (o *options) check(drivers []driver) error {
 func (o *options) isCamera(drivers []driver) bool {
 	name, which := o.driver()
 	return o.camera == "auto" || slices.ContainsFunc(drivers, func(d driver) bool {
-		return name == d.name && (which == "" || d.several) || o.device() != "" && d.devices != nil
+		isName := name == d.name && (which == "" || d.several) && (d.choice == "" || o.isURL())
+		return isName || o.device() != "" && d.devices != nil
 	})
 }
 
@@ -126,7 +133,7 @@ func (o *options) parseSet(text string) error {
 func cameraChoice(drivers []driver) string {
 	choice, devices := "auto", false
 	for _, d := range drivers {
-		choice += ", " + d.name
+		choice += ", " + cmp.Or(d.choice, d.name)
 		if d.several {
 			choice += fmt.Sprintf(", %s:1 or %s:SENSOR for one of several", d.name, d.name)
 		}

@@ -46,6 +46,14 @@
 // JPEGs. Damaged pictures are left out, counted in /state, and logged at most once a minute.
 // Without a camera porthole plays three pictures of its own, until one is plugged in.
 //
+// -camera http://user:password@cam.lan/stream, or https://, takes the pictures of another camera
+// that sends Motion JPEG, so that one which can feed a single viewer feeds many. If the answer is
+// one JPEG, porthole asks for it at -fps, by default once a second. $CAMERA in place of -camera
+// keeps the password out of lists of processes. Only that server gets it, and it is never shown,
+// nor is the query of the URL. -size and -quality change nothing there. Names in .local may not be
+// found: then use the IP address. An https:// server needs a certificate that the system trusts, or
+// the one in the file $SSL_CERT_FILE.
+//
 // Raw pictures become JPEGs in an encoder of the board, if there is one (V4L2 memory-to-memory,
 // found by its formats), or else in porthole. The log says who makes the JPEGs, and so does
 // "encoder" in /state. If the board's encoder cannot be used, or fails or takes longer than 0.5 s
@@ -140,7 +148,8 @@
 //		is in use)
 //	-camera camera
 //		auto, pi (on ARM), pi:1 or pi:imx477 for one of several, v4l2,
-//		emulated, or a device like /dev/video0
+//		emulated, a device like /dev/video0, or a URL like
+//		http://cam.lan/stream
 //		(default $CAMERA, or else auto)
 //	-size WxH
 //		about this size, in pixels; the camera has the last word
@@ -151,7 +160,8 @@
 //		flip pictures, before they are turned: h, left and right change places;
 //		v, top and bottom do
 //	-fps rate
-//		frames per second (default 30, or 1 from the emulated camera)
+//		frames per second (default 30, or 1 from the emulated camera; all that
+//		come from a stream over HTTP)
 //	-quality percent
 //		of the JPEGs made from raw pictures or by a Raspberry Pi, 1 to 100
 //		(default 80)

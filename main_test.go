@@ -217,10 +217,16 @@ func TestCameraOfSeveral(t *testing.T) {
 }
 
 func TestWrongArgs(t *testing.T) {
+	const wrongURL = "-camera with a URL: must be like http://cam.lan/stream or http://user:password@cam.lan/stream, " +
+		"with %40 for @, %2F for / and %3A for : in a password"
 	tests := []struct{ args, message string }{
 		{"-camera nonsense", "-camera nonsense: must be " + cameraChoice(thisHost.drivers)},
 		{"-camera auto:1", "-camera auto:1: must be " + cameraChoice(thisHost.drivers)},
 		{"-camera emulated:1", "-camera emulated:1: must be " + cameraChoice(thisHost.drivers)},
+		{"-camera http", "-camera http: must be " + cameraChoice(thisHost.drivers)},
+		{"-camera http://", wrongURL},
+		{"-camera http://anna:se/cret@cam.lan/", wrongURL},
+		{"-camera rtsp://anna:secret@cam.lan/", wrongURL},
 		{"-fps -1", "-fps -1: must be from 0 to 240"},
 		{"-fps 241", "-fps 241: must be from 0 to 240"},
 		{"-fps NaN", "-fps NaN: must be from 0 to 240"},
@@ -445,7 +451,7 @@ func isPicture(jpeg string) bool {
 // A build without device drivers says so, and does not crash.
 func TestNoDrivers(t *testing.T) {
 	_, _, err := parseArgs([]string{"-camera", "/dev/video0"}, withoutDevices())
-	if want := "-camera /dev/video0: must be auto, emulated"; err == nil || err.Error() != want {
+	if want := "-camera /dev/video0: must be auto, emulated, a URL like http://cam.lan/stream"; err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
 }

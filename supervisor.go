@@ -190,7 +190,7 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 	}()
 	afterStill := sv.tookStill
 	sv.tookStill = false
-	encoder := found.Info().Encoder
+	info := found.Info()
 	for first := true; ; first = false {
 		found.frame.settled = found.pace.note(found.at)
 		if found.frame.settled || !afterStill || !sv.stream.isSettled() {
@@ -212,9 +212,9 @@ func (sv *supervisor) capture(ctx context.Context, found *openedCamera) error {
 		if found.frame, found.jpeg, found.at, err = sv.captureFrame(ctx, found.camera); err != nil {
 			return err
 		}
-		if now := found.Info().Encoder; now != encoder { // it has taken over
-			encoder = now
-			sv.updateStatus(func(s *cameraStatus) { s.Encoder = now })
+		if now := found.Info(); now != info { // another encoder has taken over, or the size is another
+			info = now
+			sv.updateStatus(func(s *cameraStatus) { s.cameraInfo = now })
 		}
 	}
 }

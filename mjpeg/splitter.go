@@ -34,9 +34,11 @@ type Splitter struct {
 // Fill reads from r once, and returns the error of that. Pictures that Next has returned
 // are no longer valid then.
 func (s *Splitter) Fill(r io.Reader) error {
-	s.buf = s.buf[:copy(s.buf, s.buf[s.start:])]
-	s.pos -= s.start
-	s.start = 0
+	if s.start > 0 { // or each read would copy all of a large picture
+		s.buf = s.buf[:copy(s.buf, s.buf[s.start:])]
+		s.pos -= s.start
+		s.start = 0
+	}
 	s.buf = slices.Grow(s.buf, readSize)
 	n, err := r.Read(s.buf[len(s.buf) : len(s.buf)+readSize])
 	s.buf = s.buf[:len(s.buf)+n]
