@@ -21,7 +21,7 @@ check_little_memory() {
 		until netstat -tln | grep -q ':5000 '; do sleep 0.1; done
 	EOF
 	report=$(
-		open_viewers $((viewers_most - 2))
+		open_viewers $((viewers_most - 3)) # and one for the snapshot
 		guest <<-'EOF'
 			porthole=$(cat /var/run/porthole.pid)
 			wget -q -O /dev/null http://127.0.0.1:5000/stream &
