@@ -21,6 +21,8 @@ type options struct {
 	idle       time.Duration
 	maxClients int
 	version    bool
+	install    bool
+	uninstall  bool
 }
 
 // parseArgs reads the flags. It also returns the text that explains them.
@@ -43,12 +45,14 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
 	flags.Func("auth", "ask for this `user:password`; $PORTHOLE_AUTH is not seen by others on this machine", setPair(&o.auth))
-	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing", setPair(&o.authView))
+	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing; also $PORTHOLE_AUTH_VIEW", setPair(&o.authView))
 	flags.Func("allow-origin", "let pages from this `origin`, like http://mainsail.local, read everything; * for all; may be given several times", o.parseAllowOrigin)
 	flags.Func("allow-host", "answer to this `name`, too, like cam.example.com; may be given several times", o.parseAllowHost)
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` with the certificate for HTTPS, and those between it and the authority's, as PEM; loaded again on SIGHUP")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` with the key of -tls-cert, as PEM")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
+	flags.BoolVar(&o.install, "install", false, "make this program a service, with the other flags, that runs now and at each start of the system")
+	flags.BoolVar(&o.uninstall, "uninstall", false, "stop and remove what -install has made")
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: all settings are flags, see porthole -h", flags.Arg(0))
@@ -77,6 +81,8 @@ func (o *options) check(drivers []driver) error {
 		return fmt.Errorf("-idle %v: must not be negative", o.idle)
 	case o.maxClients < 1:
 		return fmt.Errorf("-max-clients %d: must be at least 1", o.maxClients)
+	case o.install && o.uninstall:
+		return errors.New("-install and -uninstall: there must be only one of them")
 	}
 	return o.accessOptions.check()
 }
