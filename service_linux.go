@@ -105,7 +105,7 @@ var systemdService = service{
 	stop:   [][]string{{"systemctl", "stop", "porthole"}},
 	forget: [][]string{{"systemctl", "--quiet", "disable", "porthole"}},
 	reload: [][]string{{"systemctl", "daemon-reload"}, forgetFailures},
-	log:    []string{"journalctl", "-q", "-n", "5", "-o", "cat", "_SYSTEMD_UNIT=porthole.service"},
+	log:    []string{"journalctl", "-q", "-n", "3", "-o", "cat", "_SYSTEMD_UNIT=porthole.service"},
 	files:  systemdFiles,
 }
 
@@ -140,7 +140,7 @@ var openrcService = service{
 	start:  [][]string{{"rc-update", "--quiet", "add", "porthole", "default"}, {"rc-service", "porthole", "start"}},
 	stop:   [][]string{{"rc-service", "--quiet", "--ifstarted", "porthole", "stop"}},
 	forget: [][]string{{"rc-update", "--quiet", "del", "porthole", "default"}},
-	log:    []string{"tail", "-n", "5", serviceLog},
+	log:    []string{"tail", "-n", "3", serviceLog},
 	files: func(c configuration) []file {
 		settings := shellLine("command_args", c.shellFlags()) + shellLine("command_user", c.user)
 		return []file{
@@ -159,7 +159,7 @@ func (in *installer) scriptService(path string) service {
 		config: initConfig,
 		start:  [][]string{{script, "start"}},
 		stop:   [][]string{{script, "stop"}},
-		log:    []string{"tail", "-n", "5", serviceLog},
+		log:    []string{"tail", "-n", "3", serviceLog},
 		files: func(c configuration) []file {
 			settings := shellLine("PORTHOLE_ARGS", c.shellFlags()) + shellLine("PORTHOLE_USER", c.user)
 			const exec = `EXEC="`
