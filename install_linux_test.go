@@ -335,14 +335,14 @@ func TestInstallUser(t *testing.T) {
 		if err := s.installFlags(t, flags...); err != nil {
 			t.Fatal(err)
 		}
-		if text := s.files(t)[openrcConfig]; !strings.Contains(text, "\ncommand_user="+want+"\n") {
+		if text := s.files(t)[openrcConfig]; !strings.HasSuffix(text, "\n"+want) {
 			t.Errorf("%q: got %s, want %s", flags, text, want)
 		}
 	}
-	user("nobody:video")
-	user(`""`, "-listen=:80")
+	user("command_user=nobody:video\n")
+	user("", "-listen=:80")
 	os.Chmod(s.root+"/dev/media0", 0o600)
-	user(`""`)
+	user("")
 }
 
 func TestInstallPort(t *testing.T) {

@@ -142,7 +142,10 @@ var openrcService = service{
 	forget: [][]string{{"rc-update", "--quiet", "del", "porthole", "default"}},
 	log:    []string{"tail", "-n", "3", serviceLog},
 	files: func(c configuration) []file {
-		settings := shellLine("command_args", c.shellFlags()) + shellLine("command_user", c.user)
+		settings := shellLine("command_args", c.shellFlags())
+		if c.user != "" { // OpenRC takes an empty one for a user
+			settings += shellLine("command_user", c.user)
+		}
 		return []file{
 			{openrcPath, 0o755, []byte(openrcScript)},
 			{openrcConfig, 0o600, append([]byte(settings), c.environment("export ")...)},
