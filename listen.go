@@ -234,15 +234,19 @@ func urls(scheme string, a net.Addr) []string {
 // don't get names in .local in another way.
 const avahiSocket = "/run/avahi-daemon/socket"
 
+// avahiLimit is how long avahi may take. It knows the name at once, but waits for others' answers while
+// it does not have it yet, and the start does not wait for that.
+const avahiLimit = 300 * time.Millisecond
+
 // localName returns the name that avahi announces for this machine, like raspberrypi.local; "" if
 // there is no avahi, or another machine has that name.
 func localName(socket string, own []net.Addr) string {
-	conn, err := net.DialTimeout("unix", socket, time.Second)
+	conn, err := net.DialTimeout("unix", socket, avahiLimit)
 	if err != nil {
 		return ""
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
+	conn.SetDeadline(time.Now().Add(avahiLimit))
 	name, _ := os.Hostname()
 	name, _, _ = strings.Cut(name, ".")
 	fmt.Fprintf(conn, "RESOLVE-HOSTNAME %s.local\n", name)
