@@ -219,7 +219,7 @@ func urls(scheme string, a net.Addr) []string {
 	port := strconv.Itoa(tcp.Port)
 	all := []string{scheme + "://localhost:" + port + "/"}
 	interfaces, _ := net.InterfaceAddrs()
-	if name := localName(avahiSocket, interfaces); name != "" {
+	if name := localName(avahiSocket, avahiLimit, interfaces); name != "" {
 		all = append(all, scheme+"://"+name+":"+port+"/")
 	}
 	for _, i := range interfaces {
@@ -240,13 +240,13 @@ const avahiLimit = 300 * time.Millisecond
 
 // localName returns the name that avahi announces for this machine, like raspberrypi.local; "" if
 // there is no avahi, or another machine has that name.
-func localName(socket string, own []net.Addr) string {
-	conn, err := net.DialTimeout("unix", socket, avahiLimit)
+func localName(socket string, limit time.Duration, own []net.Addr) string {
+	conn, err := net.DialTimeout("unix", socket, limit)
 	if err != nil {
 		return ""
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(avahiLimit))
+	conn.SetDeadline(time.Now().Add(limit))
 	name, _ := os.Hostname()
 	name, _, _ = strings.Cut(name, ".")
 	fmt.Fprintf(conn, "RESOLVE-HOSTNAME %s.local\n", name)

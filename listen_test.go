@@ -239,11 +239,11 @@ func TestLocalName(t *testing.T) {
 				io.WriteString(conn, answer)
 			}
 		}()
-		if got := localName(path, own); got != want {
+		if got := localName(path, limit, own); got != want {
 			t.Errorf("%q: got %q, want %q", answer, got, want)
 		}
 	}
-	if got := localName(filepath.Join(t.TempDir(), "none"), own); got != "" {
+	if got := localName(filepath.Join(t.TempDir(), "none"), limit, own); got != "" {
 		t.Errorf("without avahi: got %q", got)
 	}
 }
