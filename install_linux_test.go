@@ -223,6 +223,26 @@ ExecStart=/usr/local/bin/porthole -size 320x180 -set "test_pattern=100%% $$HOME"
 	}
 }
 
+// The service gets the flags in the order in which they were given, and what $CAMERA says.
+func TestInstallFlags(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("CAMERA", "emulated")
+	args := []string{"--fps=5", "-install=true", "-auth", "anna:-fps", "-listen", "unix:socket", "-set", "a=b", "-set=c=d", "--"}
+	o, _, err := parseArgs(args, thisHost.drivers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := configure(args, o)
+	want := []string{"-fps", "5", "-listen", "unix:" + dir + "/socket", "-set", "a=b", "-set", "c=d", "-camera", "emulated"}
+	if err != nil || !slices.Equal(c.flags, want) {
+		t.Errorf("got %q, error %v\nwant %q", c.flags, err, want)
+	}
+	if _, err := configure([]string{"-set", "a=b\nc"}, o); err == nil {
+		t.Error("a line break: it says nothing")
+	}
+}
+
 // systemd reads the certificate, wherever that is.
 func TestInstallCertificate(t *testing.T) {
 	s := newSystem(t, "/run/systemd/system/")
