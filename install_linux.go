@@ -51,7 +51,8 @@ func (in *installer) install(ctx context.Context, args []string, o options) erro
 	if err != nil {
 		return err
 	}
-	if old, _ := os.ReadFile(in.root + s.config); strings.Contains(string(old), authVariable+"=") && o.auth == nil {
+	upgrade := in.has(s.main)
+	if old, _ := os.ReadFile(in.root + s.config); upgrade && strings.Contains(string(old), authVariable+"=") && o.auth == nil {
 		return errors.New("-install: the service that is there asks for a password: give -auth again, or take it away first with -uninstall")
 	}
 	program, err := os.ReadFile("/proc/self/exe")
@@ -63,7 +64,6 @@ func (in *installer) install(ctx context.Context, args []string, o options) erro
 	if err != nil {
 		return fmt.Errorf("-install: %w", err)
 	}
-	upgrade := in.has(s.main)
 	if err := in.replace(ctx, s, &c, o.listen, program); err != nil {
 		return in.undo(s, before, upgrade, fmt.Errorf("-install: %w", err))
 	}

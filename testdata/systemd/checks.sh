@@ -353,7 +353,7 @@ check_install() {
 	guest >/dev/null <<-'EOF'
 		systemctl --quiet disable --now porthole
 		mv /usr/local/bin/porthole /root
-		rm -r /etc/systemd/system/porthole.* /var/cache/porthole /var/cache/private/porthole
+		rm -rf /etc/systemd/system/porthole.* /etc/porthole/environment /var/cache/porthole /var/cache/private/porthole
 		systemctl daemon-reload
 		mkdir -p /etc/avahi/services
 		find /etc /usr/local /var/cache ! -path '*/private' | sort >/root/before
@@ -371,7 +371,7 @@ check_install() {
 	EOF
 	)
 	matches "-install starts it, and changes nothing if a flag is wrong" "$report" \
-		"-fps 1000: must .* nothing new porthole: /usr/local/bin/porthole runs now and at each boot, started by systemd as a user of its own, with -size 320x180 porthole: watch at http://localhost:5000/ http://10.0.2.15:5000/ .* porthole: to undo this: .* active enabled root 755 porthole .*porthole on .*5000"
+		"-fps 1000: must .* nothing new porthole: /usr/local/bin/porthole runs now and at each boot, started by systemd as a user of its own, with -size 320x180 porthole: watch at http://localhost:5000/ .*http://10.0.2.15:5000/ .* porthole: to undo this: .* active enabled root 755 porthole .*porthole on .*5000"
 	check_size "pictures have the size of the flag"
 	reboot_debian || return 0
 	matches "it runs after a reboot" "$(guest <<<"systemctl is-system-running --wait; systemctl is-active porthole")" "^running active"
