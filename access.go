@@ -13,9 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// authVariable is where -auth comes from if the flag is not given. The flag is seen in lists of
+// These are where -auth and -auth-view come from if the flag is not given. Flags are seen in lists of
 // processes.
-const authVariable = "PORTHOLE_AUTH"
+const (
+	authVariable     = "PORTHOLE_AUTH"
+	authViewVariable = "PORTHOLE_AUTH_VIEW"
+)
 
 // accessOptions are the flags that say who may do what.
 type accessOptions struct {
@@ -35,13 +38,17 @@ func setPair(to **string) func(string) error {
 	}
 }
 
-// takeAuth takes -auth from the environment, if the flag was not given. The programs that
-// porthole starts don't get it.
+// takeAuth takes -auth and -auth-view from the environment, if the flag was not given. The programs
+// that porthole starts don't get them.
 func (o *accessOptions) takeAuth() {
-	if auth := os.Getenv(authVariable); auth != "" && o.auth == nil {
-		o.auth = &auth
+	take := func(name string, to **string) {
+		if pair := os.Getenv(name); pair != "" && *to == nil {
+			*to = &pair
+		}
+		os.Unsetenv(name)
 	}
-	os.Unsetenv(authVariable)
+	take(authVariable, &o.auth)
+	take(authViewVariable, &o.authView)
 }
 
 // check reports a flag that is wrong. No password must be in what it says.

@@ -161,16 +161,19 @@ func TestAuthIsNotTold(t *testing.T) {
 	}
 }
 
-// $PORTHOLE_AUTH is for porthole alone. The flag comes before it.
+// $PORTHOLE_AUTH and $PORTHOLE_AUTH_VIEW are for porthole alone. The flag comes before it.
 func TestAuthVariable(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{{"", "anna:secret"}, {"-auth bob:key", "bob:key"}} {
 		t.Setenv(authVariable, "anna:secret")
+		t.Setenv(authViewVariable, "guest:look")
 		o, _, err := parseArgs(strings.Fields(tt.args), thisHost.drivers)
-		if err != nil || o.auth == nil || *o.auth != tt.want {
-			t.Errorf("%q: got %v, error %v, want %s", tt.args, o.auth, err, tt.want)
+		if err != nil || o.auth == nil || *o.auth != tt.want || o.authView == nil || *o.authView != "guest:look" {
+			t.Errorf("%q: got %v, %v, error %v, want %s and guest:look", tt.args, o.auth, o.authView, err, tt.want)
 		}
-		if value, there := os.LookupEnv(authVariable); there {
-			t.Errorf("%q: programs that porthole starts get %q", tt.args, value)
+		for _, name := range []string{authVariable, authViewVariable} {
+			if value, there := os.LookupEnv(name); there {
+				t.Errorf("%q: programs that porthole starts get %q", tt.args, value)
+			}
 		}
 	}
 }

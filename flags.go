@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// cameraVariable is where -camera comes from if the flag is not given.
+const cameraVariable = "CAMERA"
+
 // options are the flags.
 type options struct {
 	settings
@@ -21,6 +24,8 @@ type options struct {
 	idle       time.Duration
 	maxClients int
 	version    bool
+	install    bool
+	uninstall  bool
 }
 
 // parseArgs reads the flags. It also returns the text that explains them.
@@ -32,7 +37,7 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.SetOutput(io.Discard) // run prints errors, in a line of its own
 	flags.Usage = func() {}
 	flags.Func("listen", "`address` to listen on: host:port, :port or unix:/path; may be given several times (default :5000, or :8080 and up if that is in use)", o.parseListen)
-	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv("CAMERA"), "auto"), "`camera`: "+cameraChoice(drivers))
+	flags.StringVar(&o.camera, "camera", cmp.Or(os.Getenv(cameraVariable), "auto"), "`camera`: "+cameraChoice(drivers))
 	flags.Func("size", "about this size, `WxH` in pixels; the camera has the last word (default 640x480)", o.parseSize)
 	flags.Func("rotate", "turn pictures clockwise by so many `degrees`: 0, 90, 180 or 270 (default 0)", o.parseRotate)
 	flags.Func("flip", "flip pictures, before they are turned: `h` (left and right change places) or v (top and bottom do)", o.parseFlip)
@@ -43,12 +48,14 @@ func parseArgs(args []string, drivers []driver) (o options, usage string, err er
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "release the camera when nobody has watched for this `duration`; 0: never")
 	flags.IntVar(&o.maxClients, "max-clients", 100, "`number` of viewers at a time")
 	flags.Func("auth", "ask for this `user:password`; $PORTHOLE_AUTH is not seen by others on this machine", setPair(&o.auth))
-	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing", setPair(&o.authView))
+	flags.Func("auth-view", "a second `user:password`, who may watch and change nothing; also $PORTHOLE_AUTH_VIEW", setPair(&o.authView))
 	flags.Func("allow-origin", "let pages from this `origin`, like http://mainsail.local, read everything; * for all; may be given several times", o.parseAllowOrigin)
 	flags.Func("allow-host", "answer to this `name`, too, like cam.example.com; may be given several times", o.parseAllowHost)
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` with the certificate for HTTPS, and those between it and the authority's, as PEM; loaded again on SIGHUP")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` with the key of -tls-cert, as PEM")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
+	flags.BoolVar(&o.install, "install", false, "make this program a service, with the other flags, that runs now and at each start of the system")
+	flags.BoolVar(&o.uninstall, "uninstall", false, "stop and remove what -install has made")
 	flags.Lookup("camera").DefValue = "$CAMERA, or else auto" // it may have a password
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
@@ -83,6 +90,8 @@ func (o *options) check(drivers []driver) error {
 		return fmt.Errorf("-idle %v: must not be negative", o.idle)
 	case o.maxClients < 1:
 		return fmt.Errorf("-max-clients %d: must be at least 1", o.maxClients)
+	case o.install && o.uninstall:
+		return errors.New("-install and -uninstall: there must be only one of them")
 	}
 	return o.accessOptions.check()
 }

@@ -219,12 +219,47 @@ func urls(scheme string, a net.Addr) []string {
 	port := strconv.Itoa(tcp.Port)
 	all := []string{scheme + "://localhost:" + port + "/"}
 	interfaces, _ := net.InterfaceAddrs()
+	if name := localName(avahiSocket, avahiLimit, interfaces); name != "" {
+		all = append(all, scheme+"://"+name+":"+port+"/")
+	}
 	for _, i := range interfaces {
 		if n, ok := i.(*net.IPNet); ok && reachable(n.IP) {
 			all = append(all, scheme+"://"+net.JoinHostPort(n.IP.String(), port)+"/")
 		}
 	}
 	return all
+}
+
+// avahiSocket is where avahi-daemon takes questions in a line of text. Programs without the C library
+// don't get names in .local in another way.
+const avahiSocket = "/run/avahi-daemon/socket"
+
+// avahiLimit is how long avahi may take. It knows the name at once, but waits for others' answers while
+// it does not have it yet, and the start does not wait for that.
+const avahiLimit = 300 * time.Millisecond
+
+// localName returns the name that avahi announces for this machine, like raspberrypi.local; "" if
+// there is no avahi, or another machine has that name.
+func localName(socket string, limit time.Duration, own []net.Addr) string {
+	conn, err := net.DialTimeout("unix", socket, limit)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(limit))
+	name, _ := os.Hostname()
+	name, _, _ = strings.Cut(name, ".")
+	fmt.Fprintf(conn, "RESOLVE-HOSTNAME %s.local\n", name)
+	answer := make([]byte, 500) // like "+ 2 0 raspberrypi.local 192.168.1.23"
+	n, _ := conn.Read(answer)
+	if fields := strings.Fields(string(answer[:n])); len(fields) == 5 && fields[0] == "+" {
+		for _, a := range own {
+			if i, ok := a.(*net.IPNet); ok && i.IP.Equal(net.ParseIP(fields[4])) {
+				return fields[3]
+			}
+		}
+	}
+	return ""
 }
 
 // reachable reports whether others can reach this machine at ip: 169.254.x.x

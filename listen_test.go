@@ -210,3 +210,40 @@ func TestListenUsual(t *testing.T) {
 		})
 	}
 }
+
+// The name in .local is shown if avahi says that it is this machine's.
+func TestLocalName(t *testing.T) {
+	host, _ := os.Hostname()
+	host, _, _ = strings.Cut(host, ".")
+	own := []net.Addr{&net.IPNet{IP: net.IPv4(192, 168, 1, 23), Mask: net.CIDRMask(24, 32)}}
+	for answer, want := range map[string]string{
+		"+ 2 0 " + host + ".local 192.168.1.23\n": host + ".local",
+		"+ 2 0 " + host + ".local 192.168.1.99\n": "", // another machine's
+		"-15 Timeout reached\n":                   "",
+		"":                                        "",
+	} {
+		path := filepath.Join(t.TempDir(), "socket")
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			question := make([]byte, 100)
+			if n, _ := conn.Read(question); string(question[:n]) == "RESOLVE-HOSTNAME "+host+".local\n" {
+				io.WriteString(conn, answer)
+			}
+		}()
+		if got := localName(path, limit, own); got != want {
+			t.Errorf("%q: got %q, want %q", answer, got, want)
+		}
+	}
+	if got := localName(filepath.Join(t.TempDir(), "none"), limit, own); got != "" {
+		t.Errorf("without avahi: got %q", got)
+	}
+}

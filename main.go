@@ -182,6 +182,7 @@
 //		show; programs that porthole starts do not get it)
 //	-auth-view user:password
 //		a second pair, for those who may watch and change nothing
+//		(default $PORTHOLE_AUTH_VIEW)
 //	-allow-origin origin
 //		let pages from there read everything, like http://mainsail.local; *
 //		for all pages; may be given several times
@@ -193,6 +194,12 @@
 //		times
 //	-version
 //		print the version, the commit, Go's version and the platform, and exit
+//	-install
+//		make this program a service of systemd, OpenRC or init, with the other
+//		flags, that runs now and at each start of the system (Linux, as root);
+//		again: replace the program and the flags
+//	-uninstall
+//		stop and remove what -install has made
 //
 // Porthole goes on without a log when the log's reader goes away. It waits for an address of
 // -listen that this machine does not have yet, or whose name is not known yet.
@@ -247,6 +254,9 @@ type host struct {
 	inherited     func() ([]net.Listener, error)
 	reportService func(ctx context.Context, v server, l *limitListener)
 
+	// install does what -install or -uninstall says, with these arguments, and prints what it did.
+	install func(ctx context.Context, args []string, o options, out io.Writer) error
+
 	// dropUnusedPages takes out of memory what only the start needed; nil where that is
 	// not possible.
 	dropUnusedPages func()
@@ -259,6 +269,9 @@ var thisHost = host{
 	listen:        new(net.ListenConfig).Listen,
 	inherited:     func() ([]net.Listener, error) { return nil, nil },
 	reportService: func(context.Context, server, *limitListener) {},
+	install: func(context.Context, []string, options, io.Writer) error {
+		return errors.New("-install and -uninstall: there is nothing of that for this system, only for Linux")
+	},
 }
 
 // run is the program. It returns the exit code: 0 after help and after a
@@ -274,6 +287,12 @@ func run(ctx context.Context, h host, args []string, stdout, stderr io.Writer) i
 		return 2
 	case opts.version:
 		fmt.Fprintln(stdout, describeVersion())
+		return 0
+	case opts.install || opts.uninstall:
+		if err := h.install(ctx, args, opts, stdout); err != nil {
+			fmt.Fprintln(stderr, "porthole:", err)
+			return 1
+		}
 		return 0
 	}
 	// With the default, 4 MB of garbage gather, more than everything else takes.

@@ -33,7 +33,7 @@ INITSCRIPT_PARAMS = "defaults 50"
 # Instead of that of the class, which also installs the sources.
 do_install() {
     install -D -m 0755 ${B}/${GO_BUILD_BINDIR}/porthole ${D}${bindir}/porthole
-    install -D -m 0755 ${S}/src/${GO_IMPORT}/testdata/pizero/S50porthole ${D}${sysconfdir}/init.d/porthole
+    install -D -m 0755 ${S}/src/${GO_IMPORT}/packaging/init.d/S50porthole ${D}${sysconfdir}/init.d/porthole
     install -D -m 0644 ${S}/src/${GO_IMPORT}/packaging/systemd/porthole.service ${D}${systemd_system_unitdir}/porthole.service
     sed -i 's,/usr/local/bin,${bindir},' ${D}${systemd_system_unitdir}/porthole.service
 }

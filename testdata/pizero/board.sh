@@ -171,7 +171,7 @@ make_root() {
 
 # add_service has the guest start porthole.
 add_service() {
-	install -m 755 "$repo/testdata/pizero/S50porthole" "$tmp/root/etc/init.d"
+	install -m 755 "$repo/packaging/init.d/S50porthole" "$tmp/root/etc/init.d"
 }
 
 # write makes its input an executable file.

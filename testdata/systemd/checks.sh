@@ -343,3 +343,86 @@ check_hang() {
 	matches "it is started again when $2" "$report" "^after [0-9]+ s: .*$3! active "
 	url=http://127.0.0.1:${port[500$1]} check_picture "a picture of the camera after that"
 }
+
+# ---- -install
+
+# check_install has the program make itself a service, boots, changes its flags, and has it remove
+# itself. avahi is not there, but its directory is.
+check_install() {
+	local report
+	guest >/dev/null <<-'EOF'
+		systemctl --quiet disable --now porthole
+		mv /usr/local/bin/porthole /root
+		rm -rf /etc/systemd/system/porthole.* /etc/porthole/environment /var/cache/porthole /var/cache/private/porthole
+		systemctl daemon-reload
+		mkdir -p /etc/avahi/services
+		find /etc /usr/local | sort >/root/before
+	EOF
+	report=$(guest <<-'EOF'
+		cd /root
+		./porthole -install -size 320x180 -fps 1000
+		find /etc /usr/local | sort | diff /root/before - && echo nothing new
+		./porthole -install -size 320x180
+		systemctl is-active porthole
+		systemctl is-enabled porthole
+		stat -c '%U %a' /usr/local/bin/porthole
+		id -un $(stat -c %u /proc/$(systemctl show -P MainPID porthole))
+		grep port /etc/avahi/services/porthole.service
+	EOF
+	)
+	matches "-install starts it, and changes nothing if a flag is wrong" "$report" \
+		"-fps 1000: must .* nothing new porthole: /usr/local/bin/porthole runs now and at each boot, started by systemd as a user of its own, with -size 320x180 porthole: watch at http://localhost:5000/ .*http://10.0.2.15:5000/ .* porthole: to undo this: .* active enabled root 755 porthole .*porthole on .*5000"
+	check_size "pictures have the size of the flag"
+	reboot_debian || return 0
+	matches "it runs after a reboot" "$(guest <<<"systemctl is-system-running --wait; systemctl is-active porthole")" "^running active"
+	check_size "pictures have the size of the flag after that"
+
+	report=$(guest <<-'EOF'
+		/root/porthole -install -listen unix:/run/porthole
+		systemctl is-active porthole
+	EOF
+	)
+	matches "what systemd does not allow is undone" "$report" "systemctl restart porthole: exit status 1 .*porthole: unix:/run/porthole: permission denied.* everything is as it was before active"
+	check_size "pictures have the size of the flag from before"
+
+	report=$(guest <<-'EOF'
+		cd /etc/porthole
+		/root/porthole -install -listen :80 -listen :5000 -auth 'anna:hunter2 "$HOME"' -tls-cert first.pem -tls-key first.key
+		systemctl is-active porthole
+		stat -c '%U %a' /etc/porthole/environment
+		grep -r hunter2 /etc /proc/[0-9]*/cmdline 2>/dev/null | grep -a -v -e '^/etc/porthole/environment:' -e grep
+		systemctl show porthole | grep -c hunter2
+	EOF
+	)
+	matches "another -install takes a password, a certificate of root's and port 80" "$report" "^porthole: .*watch at https://localhost:80/.* active root 600 0 \$"
+	matches "these are in use" "$(secure first)$(secure first -u 'anna:hunter2 "$HOME"')" "^401 200 "
+	report=$(guest <<-'EOF'
+		/usr/local/bin/porthole -uninstall
+		systemctl is-active porthole
+		systemctl status porthole
+		find /etc /usr/local | sort | diff /root/before - && echo nothing is left
+		ls -d /var/cache/porthole /var/cache/private/porthole 2>/dev/null
+		/root/porthole -uninstall || echo "status $?"
+	EOF
+	)
+	matches "-uninstall leaves nothing" "$report" "^porthole: stopped and removed: .* inactive Unit porthole.service could not be found. nothing is left porthole: -uninstall: there is no porthole that systemd starts .*status 1 "
+}
+
+check_size() {
+	local size
+	if shows_camera && djpeg -pnm -outfile "$tmp/picture.ppm" "$tmp/picture.jpg" && size=$(head -c 10 "$tmp/picture.ppm" | tr '\n' ' ') && [[ $size == "P"[56]" 320 180" ]]; then
+		ok "$1" "$size"
+	else
+		fail "$1" "${size:-$(answer picture.jpg) $(answer state)}"
+	fi
+}
+
+# reboot_debian boots again with what the guest has changed: its files are in memory.
+reboot_debian() {
+	guest <<<"tar -c -C / etc usr/local root" >"$tmp/changed"
+	rm "$tmp/root/usr/local/bin/porthole" "$tmp/root/etc/systemd/system/"{porthole.*,*.wants/porthole.service}
+	make_initrd
+	bsdtar -c --format=newc -f - "@$tmp/changed" >>"$tmp/initrd"
+	shut_down
+	boot_debian
+}

@@ -18,7 +18,7 @@ PORTHOLE_GO_ENV = CGO_ENABLED=0
 PORTHOLE_TAGS = nethttpomithttp2
 
 define PORTHOLE_INSTALL_INIT_SYSV
-	$(INSTALL) -D -m 0755 $(@D)/testdata/pizero/S50porthole \
+	$(INSTALL) -D -m 0755 $(@D)/packaging/init.d/S50porthole \
 		$(TARGET_DIR)/etc/init.d/S50porthole
 endef
 
