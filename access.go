@@ -197,11 +197,8 @@ func setSafetyHeader(h http.Header) {
 
 // logOpen logs that others can watch, if they can.
 func (a *access) logOpen(listeners []net.Listener, logger *log.Logger) {
-	reachable := func(l net.Listener) bool {
-		tcp, ok := l.Addr().(*net.TCPAddr)
-		return ok && !tcp.IP.IsLoopback()
-	}
-	if len(a.auth) == 0 && slices.ContainsFunc(listeners, reachable) {
+	isOpen := func(l net.Listener) bool { return openPort(l.Addr()) > 0 }
+	if len(a.auth) == 0 && slices.ContainsFunc(listeners, isOpen) {
 		logger.Print("anyone on the network can watch and change settings: -auth USER:PASSWORD sets a password")
 	}
 }

@@ -26,13 +26,7 @@ func startWebKit(t *testing.T, scripts bool) *browser {
 	cmd.Env = append(os.Environ(), "DISPLAY="+startScreen(t), "HOME="+home, "XDG_CONFIG_HOME="+home, "MESA_SHADER_CACHE_DISABLE=true")
 	cmd.Stdout, cmd.WaitDelay = io.Discard, limit // a pipe, so that Wait waits for all of WebKit's processes
 	startProcess(t, cmd)
-	eventually(t, "WebKitWebDriver listens", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	awaitServer(t, address)
 	base := newSession(t, "http://"+address+"/session", map[string]any{
 		"webkitgtk:browserOptions": map[string]any{
 			"args": []string{"--automation", fmt.Sprintf("--enable-javascript=%t", scripts)},
@@ -75,16 +69,6 @@ const collectComplaints = `
 	addEventListener('unhandledrejection', event => complaints.push(String(event.reason)))
 	addEventListener('securitypolicyviolation', event => complaints.push(event.violatedDirective + ' forbids ' + event.blockedURI))
 	for (const level of ['error', 'warn']) console[level] = (...all) => complaints.push(all.join(' '))`
-
-// freeAddress returns an address nobody listens on.
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // startScreen starts an X server without a screen, until the test ends. It returns the display.
 func startScreen(t *testing.T) string {

@@ -330,7 +330,7 @@ func (c *httpCamera) explain(err error) error {
 	case errSilent:
 		err = fmt.Errorf("no picture for %v: the camera stalled", c.stall)
 		if c.body == nil {
-			err = httpError(fmt.Sprintf("no answer for %v: is the camera on?", c.stall))
+			err = fmt.Errorf("no answer for %v: is the camera on?", c.stall)
 		}
 	default:
 		return cause

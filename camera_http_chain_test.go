@@ -72,23 +72,12 @@ func startESP32(t *testing.T) (address string, lines <-chan string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
+	address = freeAddress(t)
 	cmd := exec.Command(program, "-listen", address, "static/1.jpg", "static/2.jpg", "static/3.jpg")
 	r, w := io.Pipe()
 	cmd.Stdout = w
 	startProcess(t, cmd)
-	eventually(t, "it listens", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	awaitServer(t, address)
 	return address, scanLines(r)
 }
 

@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	errSilent    error = httpError("nothing came in time")
-	errRedirects error = httpError("it sends us from one address to the next: is this the stream's?")
+	errSilent    = errors.New("nothing came in time")
+	errRedirects = errors.New("it sends us from one address to the next: is this the stream's?")
 )
 
 // checkResponse reports whether an answer is one picture. An error says that it is neither that nor
@@ -26,9 +26,9 @@ func checkResponse(answer *http.Response, gavePassword bool) (single bool, err e
 	case http.StatusUnauthorized:
 		return false, unauthorized(answer.Header, gavePassword)
 	case http.StatusNotFound:
-		return false, httpError("404: not found: is this the stream's address?")
+		return false, errors.New("404: not found: is this the stream's address?")
 	case http.StatusServiceUnavailable:
-		return false, httpError("503: service unavailable: does it have another viewer?")
+		return false, errors.New("503: service unavailable: does it have another viewer?")
 	default:
 		return false, fmt.Errorf("%d: %s", answer.StatusCode, strings.ToLower(http.StatusText(answer.StatusCode)))
 	}
@@ -39,7 +39,7 @@ func checkResponse(answer *http.Response, gavePassword bool) (single bool, err e
 	case kind == "", kind == "application/octet-stream", strings.HasPrefix(kind, "multipart/"), strings.Contains(kind, "jpeg"):
 		return false, nil
 	}
-	return false, httpError(fmt.Sprintf("answers %s: is this the stream's address?", printable(kind)))
+	return false, fmt.Errorf("answers %s: is this the stream's address?", printable(kind))
 }
 
 // unauthorized says what to do about 401.
@@ -49,17 +49,12 @@ func unauthorized(header http.Header, gavePassword bool) error {
 	switch {
 	case len(ways) > 0 && !slices.ContainsFunc(ways, isBasic):
 		way, _, _ := strings.Cut(ways[0], " ")
-		return httpError(fmt.Sprintf("401: it asks for a password by %s, and porthole knows Basic alone: change that in the camera", printable(way)))
+		return fmt.Errorf("401: it asks for a password by %s, and porthole knows Basic alone: change that in the camera", printable(way))
 	case !gavePassword:
-		return httpError("401: it asks for a user and a password: put them in front of the host, as in user:password@cam.lan")
+		return errors.New("401: it asks for a user and a password: put them in front of the host, as in user:password@cam.lan")
 	}
-	return httpError("401: the user or the password is wrong")
+	return errors.New("401: the user or the password is wrong")
 }
-
-// An httpError is a sentence for a person.
-type httpError string
-
-func (e httpError) Error() string { return string(e) }
 
 // describeHTTP says what is wrong in words for a person. Errors of net/http have the whole address
 // in them, so of others it takes the innermost.

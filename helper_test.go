@@ -198,6 +198,28 @@ func timestamp(h textproto.MIMEHeader) time.Time {
 	return time.Unix(s, us*1000)
 }
 
+// freeAddress returns an address nobody listens on.
+func freeAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// awaitServer waits until a server that was started listens.
+func awaitServer(t *testing.T, address string) {
+	t.Helper()
+	eventually(t, "somebody listens on "+address, func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
 // watch asks for path, without reading the answer. An address with https:// before it means TLS.
 func watch(address, path string) (net.Conn, error) {
 	connect := func() (net.Conn, error) { return net.Dial("tcp", address) }

@@ -262,6 +262,14 @@ func localName(socket string, limit time.Duration, own []net.Addr) string {
 	return ""
 }
 
+// openPort returns the TCP port of an address at which other machines may connect; 0 if they cannot.
+func openPort(a net.Addr) int {
+	if tcp, ok := a.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		return tcp.Port
+	}
+	return 0
+}
+
 // reachable reports whether others can reach this machine at ip: 169.254.x.x
 // included, which is all that a Zero on a USB cable may have.
 func reachable(ip net.IP) bool {

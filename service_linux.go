@@ -263,8 +263,8 @@ func (in *installer) announcement(c configuration) file {
 		return f
 	}
 	for _, a := range c.addresses {
-		tcp, ok := a.(*net.TCPAddr)
-		if !ok || tcp.IP.IsLoopback() {
+		port := openPort(a)
+		if port == 0 {
 			continue
 		}
 		f.content = fmt.Appendf(nil, `<?xml version="1.0" standalone="no"?>
@@ -276,7 +276,7 @@ func (in *installer) announcement(c configuration) file {
     <port>%d</port>
   </service>
 </service-group>
-`, c.scheme(), tcp.Port)
+`, c.scheme(), port)
 		break
 	}
 	return f

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 )
 
 // release is the version. CHANGELOG.md says what is new in it.
@@ -12,7 +13,8 @@ const release = "1.0.0"
 
 // version returns the release and, if it is known, the commit that this was built from, as build
 // metadata (semver.org, section 10): "1.0.0+0eebad53f26a", or with ".changed" if files were.
-func version() string {
+// Each answer of /state has it.
+var version = sync.OnceValue(func() string {
 	settings := buildSettings()
 	text := release
 	if commit := settings["vcs.revision"]; commit != "" {
@@ -22,7 +24,7 @@ func version() string {
 		text += ".changed"
 	}
 	return text
-}
+})
 
 // describeVersion returns the version, Go's, and the platform: "linux/arm/v6".
 func describeVersion() string {
